@@ -1,0 +1,1 @@
+"""One training loop, its recipe, its batches and its resumable state."""

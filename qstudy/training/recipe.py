@@ -1,0 +1,64 @@
+"""What a training run is made of, as one frozen dataclass.
+
+Every field changes the arithmetic and therefore belongs to the run's key; nothing that
+decides a result is detected silently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """SGD with Nesterov momentum, linear warm-up, then a cosine to zero.
+
+    `warmup` is a share of all steps; `peak_lr` is reached at its end. `precision`
+    "bf16" means bfloat16 autocast with fp32 weights. `compiled` sends the step through
+    torch.compile. Raises ValueError for a field outside its range.
+    """
+
+    epochs: int = 20
+    batch: int = 128
+    peak_lr: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 0.15
+    crop_padding: int = 4
+    flip: bool = True
+    label_smoothing: float = 0.0
+    precision: str = "bf16"
+    compiled: bool = True
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision {self.precision!r} is not one of {PRECISIONS}")
+        for name, low, high in (
+            ("epochs", 1, 10_000),
+            ("batch", 1, 65_536),
+            ("crop_padding", 0, 16),
+            ("peak_lr", 0.0, 100.0),
+            ("momentum", 0.0, 1.0),
+            ("weight_decay", 0.0, 1.0),
+            ("warmup", 0.0, 1.0),
+            ("label_smoothing", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} {value!r} is outside {low} to {high}")
+
+    def params(self) -> dict[str, int | float | bool | str]:
+        """The fields as plain values, for a RunSpec."""
+        return asdict(self)
+
+    def learning_rate(self, step: int, steps: int) -> float:
+        """The learning rate of update `step` (from 0) out of `steps`."""
+        from math import cos, pi
+
+        warmup_steps = max(1, round(self.warmup * steps))
+        if step < warmup_steps:
+            return self.peak_lr * (step + 1) / warmup_steps
+        progress = (step - warmup_steps) / max(1, steps - warmup_steps)
+        return self.peak_lr * 0.5 * (1.0 + cos(pi * progress))
