@@ -107,6 +107,7 @@ class RunRecord:
     `inputs` maps the name of each input (data array, parent checkpoint) to its SHA-256;
     `artifacts` does so for the files that the run made. `origin` is "regenerated", or
     "from-checkpoint" where a parent checkpoint came from the published results.
+    `machine` is the label of `system`, filled in on reading.
     """
 
     spec: RunSpec
@@ -119,6 +120,7 @@ class RunRecord:
     commit: str
     system: str
     origin: str
+    machine: str = ""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> float | int | str:

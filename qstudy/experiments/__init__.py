@@ -1,0 +1,26 @@
+"""One module a chapter, in chapter order; a new chapter is one new module here."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from qstudy.experiments import baselines, fusion, static
+from qstudy.spec import MODES, RunSpec
+
+ALL = (baselines, fusion, static)
+NAMES = tuple(experiment.NAME for experiment in ALL)
+
+
+def by_name(name: str) -> ModuleType:
+    """The experiment module called `name`; ValueError names those there are."""
+    for experiment in ALL:
+        if name == experiment.NAME:
+            return experiment
+    raise ValueError(f"experiment {name!r} is not one of {NAMES}")
+
+
+def grid(name: str, mode: str) -> list[RunSpec]:
+    """The runs of one experiment in a mode; none in read mode."""
+    if mode not in MODES:
+        raise ValueError(f"mode {mode!r} is not one of {MODES}")
+    return [] if mode == "read" else by_name(name).grid(mode)

@@ -1,0 +1,1 @@
+"""Specs and records kept, missing runs computed, trees collected and compared."""

@@ -1,0 +1,124 @@
+"""What a chapter calls: check its parameters, compute what is missing, show results.
+
+In read mode a chapter shows files of a results tree and imports no torch. In the other
+modes the runs that the chapter needs and the work tree lacks are computed first, with a
+progress bar, and kept; a second execution costs seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from qstudy.report import figures, numbers, tables
+from qstudy.spec import MODES, canonical_json
+from qstudy.study.tree import StudyError, results_root, work_root
+
+# What IPython itself puts into a notebook's namespace.
+_NOTEBOOK_NAMES = {"In", "Out", "exit", "quit", "get_ipython", "open", "ipykernel"}
+_COMMON: dict[str, Any] = {"mode": "read", "seed": 0, "results": ""}
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One results tree, as a chapter sees it."""
+
+    name: str
+    mode: str
+    tree: Path
+
+    def frame(self, table: str) -> pd.DataFrame:
+        """The whole of a table, for instance "static.csv"."""
+        return tables.read_csv(self.tree / "tables" / table)
+
+    def table(self, frame: pd.DataFrame, **options: Any) -> Any:
+        """`frame` as a table of the page; options as in qstudy.report.tables.show."""
+        return tables.show(frame, **options)
+
+    def figure(self, name: str) -> Any:
+        """A figure of the tree, with its alt text and caption."""
+        return figures.show(self.tree / "figures", name)
+
+    def number(self, key: str, part: str = "full") -> str:
+        """A quoted number as text, exactly as the book's prose prints it."""
+        known = numbers.load(self.tree)
+        if key not in known:
+            raise StudyError(f"number {key!r} is not in {self.tree / 'numbers.json'}")
+        return numbers.format_number(known[key], part)
+
+
+def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:
+    """Open chapter `name` with the parameters found in `namespace` (its globals()).
+
+    Parameters are `mode` ("read", "smoke", "quick" or "full"), `seed`, `results` (a
+    results tree; "" is the repository's) and the chapter's own. Raises ValueError for
+    an unknown name, mode or parameter and TypeError for a wrong type, both in one line.
+    """
+    from qstudy import experiments  # imports no torch; kept off `import qstudy`
+
+    own = experiments.by_name(name).PARAMETERS
+    given = _checked(namespace or {}, {**_COMMON, **own})
+    mode = given["mode"]
+    if mode not in MODES:
+        raise ValueError(f"mode {mode!r} is not one of {MODES}")
+    changed = {k: given[k] for k in ("seed", *own) if given[k] != {**_COMMON, **own}[k]}
+    if mode == "read":
+        if changed:
+            raise ValueError(
+                f"{changed} changes what is computed, and mode 'read' computes "
+                "nothing: pass -p mode quick"
+            )
+        return Chapter(name=name, mode=mode, tree=results_root(given["results"]))
+    tree = _tree(mode, changed)
+    _compute(name, mode, tree, changed, results_root(given["results"]))
+    return Chapter(name=name, mode=mode, tree=tree)
+
+
+def _checked(namespace: Mapping[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    given = {
+        key: value
+        for key, value in namespace.items()
+        if not key.startswith("_")
+        and key not in _NOTEBOOK_NAMES
+        and not isinstance(value, ModuleType)
+    }
+    for key, value in given.items():
+        if key not in known:
+            raise ValueError(f"parameter {key!r} is not one of {tuple(known)}")
+        # bool is an int to isinstance, and seed=True is surely a mistake.
+        if type(value) is not type(known[key]):
+            raise TypeError(
+                f"parameter {key} is {value!r}, a {type(value).__name__}: "
+                f"{type(known[key]).__name__} is needed"
+            )
+    return {**known, **given}
+
+
+def _tree(mode: str, changed: dict[str, Any]) -> Path:
+    """Smoke runs and changed parameters never mix with the study's own records."""
+    tree = work_root() / "smoke" if mode == "smoke" else work_root()
+    if changed:
+        short = hashlib.sha256(canonical_json(changed).encode()).hexdigest()[:8]
+        tree = tree / "custom" / short
+    return tree
+
+
+def _compute(
+    name: str, mode: str, tree: Path, changed: dict[str, Any], published: Path
+) -> None:
+    from qstudy import experiments
+    from qstudy.study import collect, runner
+    from qstudy.study.store import Store
+
+    specs = [
+        runner.with_parameters(spec, changed) for spec in experiments.grid(name, mode)
+    ]
+    runner.run_missing(specs, work=Store(tree), results=Store(published))
+    complete = mode != "smoke" and not changed
+    collect.collect(tree, published=published if complete else None)

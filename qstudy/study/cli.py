@@ -1,0 +1,188 @@
+"""The command `qstudy`: plan, run, collect, verify, publish, data, doctor, study, book.
+
+Every command ends with exit code 0 or with one line that says what is wrong and the way
+out: 1 for an error, 2 for a wrong call, 130 for Ctrl-C (finished runs are kept).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qstudy import data, experiments
+from qstudy.spec import MODES, RunSpec
+from qstudy.study import doctor as doctor_report
+from qstudy.study import notebooks, plan, runner, verify
+from qstudy.study.collect import collect as collect_tree
+from qstudy.study.collect import rewrite_readme
+from qstudy.study.publish import publish as publish_tree
+from qstudy.study.runner import say
+from qstudy.study.store import Store
+from qstudy.study.tree import StudyError, repository, results_root, work_root
+
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
+
+Mode = Annotated[str, typer.Option(help=f"One of {', '.join(MODES[1:])}.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="A folder that holds the data (or QSTUDY_DATA).")
+]
+
+
+def _specs(mode: str, experiment: str = "") -> list[RunSpec]:
+    """The runs of a mode, of one experiment or of all, in chapter order."""
+    if mode not in MODES[1:]:
+        raise ValueError(f"mode {mode!r} is not one of {MODES[1:]}")
+    if experiment:
+        experiments.by_name(experiment)
+    names = [experiment] if experiment else experiments.NAMES
+    return [spec for name in names for spec in experiments.grid(name, mode)]
+
+
+def _stores(mode: str = "full") -> dict[str, Store]:
+    work = work_root() / "smoke" if mode == "smoke" else work_root()
+    return {"work": Store(work), "results": Store(results_root())}
+
+
+def _use_data(folder: Path | None) -> None:
+    if folder is not None:
+        os.environ["QSTUDY_DATA"] = os.fspath(folder)
+
+
+@app.command(name="plan", epilog="Example: qstudy plan --mode full")
+def plan_command(
+    mode: Mode = "full",
+    experiment: Annotated[str, typer.Option(help="Only this experiment.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say which runs are missing and how long they take, from earlier records."""
+    specs = _specs(mode, experiment)
+    steps = plan.plan(specs, **_stores(mode))
+    print(json.dumps(plan.as_json(steps)) if as_json else plan.as_text(steps, specs))
+
+
+@app.command(epilog="Example: qstudy run --mode full --shard 1/2")
+def run(
+    mode: Mode = "quick",
+    experiment: Annotated[str, typer.Option(help="Only this experiment.")] = "",
+    only: Annotated[str, typer.Option(help="Only the run with this key.")] = "",
+    shard: Annotated[str, typer.Option(help="Part i of n, as i/n.")] = "",
+    data_dir: DataDir = None,
+) -> None:
+    """Compute the missing runs of a mode into work/; a second call resumes."""
+    _use_data(data_dir)
+    specs = _specs(mode, experiment)
+    if only:
+        specs = plan.matching(_specs("full") + _specs("quick") + specs, only)
+    if shard:
+        specs = plan.part(specs, shard)
+    runner.run_missing(specs, **_stores(mode))
+
+
+@app.command(epilog="Example: qstudy collect --tree results")
+def collect(
+    tree: Annotated[Path | None, typer.Option(help="Default: results/.")] = None,
+) -> None:
+    """Rewrite tables, figures, numbers (and README) from the records of a tree."""
+    root = results_root(tree or "")
+    published = root == (repository() / "results").resolve()
+    if published:
+        counts = collect_tree(root, origin="published")
+        rewrite_readme(root)
+    else:
+        counts = collect_tree(root, published=repository() / "results")
+    for name, count in counts.items():
+        say(f"{name}: {count} records")
+
+
+@app.command(name="verify", epilog="Example: qstudy verify results work")
+def verify_command(
+    published: Annotated[Path, typer.Argument(help="A results tree.")],
+    found: Annotated[Path, typer.Argument(help="The tree to be judged.")],
+) -> None:
+    """Compare two results trees by kind of value; exit 1 if any value differs."""
+    for tree in (published, found):
+        if not (tree / "runs").is_dir():
+            raise StudyError(f"{tree} is no results tree: it has no folder runs/")
+    comparisons = verify.compare(Store(published), Store(found))
+    if not comparisons:
+        raise StudyError(f"{published} and {found} have no run in common")
+    for comparison in comparisons:
+        if comparison.agrees is False:
+            print(comparison)
+    print(verify.summary(comparisons))
+    if any(c.agrees is False for c in comparisons):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: qstudy publish")
+def publish() -> None:
+    """Copy the runs of the full grids from work/ to results/ and collect there."""
+    published, missing = publish_tree(work_root(), repository() / "results")
+    say(f"published {published} runs; {missing} of the full grids are missing")
+
+
+@app.command(name="data", epilog="Example: qstudy data --data-dir ~/datasets")
+def data_command(data_dir: DataDir = None) -> None:
+    """Get CIFAR-10 (from a folder, the cache, or its sources) and check it."""
+    _use_data(data_dir)
+    data.ensure("cifar10")
+    for state in data.state():
+        print(state)
+
+
+@app.command(epilog="Example: qstudy doctor")
+def doctor() -> None:
+    """Print versions, processor, engines, data and checkpoints, and what is missing."""
+    print(doctor_report.report(**_stores()))
+
+
+@app.command(epilog="Example: qstudy book")
+def book(
+    tree: Annotated[Path | None, typer.Option(help="Default: results/.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Default: here.")] = None,
+) -> None:
+    """Build the book strictly from a results tree."""
+    front = notebooks.build_book(results_root(tree or ""), output or repository())
+    print(f"the book is at {front}")
+
+
+@app.command(epilog="Example: qstudy study --mode quick")
+def study(mode: Mode = "quick", data_dir: DataDir = None) -> None:
+    """Execute every chapter, build the book, compare with the published results."""
+    from qstudy.study import whole
+
+    _use_data(data_dir)
+    whole.study(mode)
+
+
+def main() -> None:
+    """The entry point: errors become one line on standard error."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        _fail("stopped; finished runs are kept, the same command resumes", 130)
+    except KeyboardInterrupt:
+        _fail("stopped; finished runs are kept, the same command resumes", 130)
+    except (StudyError, data.DataError, ValueError, TypeError, OSError) as error:
+        if os.environ.get("QSTUDY_DEBUG"):
+            raise
+        _fail(str(error), 1)
+    except Exception as error:
+        # Typer's own usage errors (unknown option and the like) carry an exit code.
+        if not hasattr(error, "exit_code"):
+            raise
+        _fail(error.format_message(), error.exit_code)
+
+
+def _fail(message: str, code: int) -> None:
+    say(f"qstudy: {' '.join(message.split())}")
+    sys.exit(code)

@@ -1,0 +1,72 @@
+"""Records to tables, figures and numbers: the same records give the same bytes.
+
+A work tree is completed from the published one: rows whose run is not in work/ are taken
+over and carry origin "published".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from qstudy import experiments
+from qstudy.report import figures, numbers, tables
+from qstudy.spec import RunRecord
+from qstudy.study.store import Store
+from qstudy.study.tree import repository, write_atomically
+
+
+def gather(name: str, *, tree: Store, published: Store | None) -> list[RunRecord]:
+    """The records of experiment `name` in `tree`, completed from `published`."""
+    experiment = experiments.by_name(name)
+    records = {r.spec.key: r for r in tree.records(name, experiment.VERSION)}
+    if published is not None:
+        for record in published.records(name, experiment.VERSION):
+            records.setdefault(record.spec.key, replace(record, origin="published"))
+    return [records[key] for key in sorted(records)]
+
+
+def collect(
+    tree: Path, *, published: Path | None = None, origin: str | None = None
+) -> dict[str, int]:
+    """Rewrite tables/, figures/ and numbers.json of `tree` from its records.
+
+    Rows that `tree` lacks are taken over from `published`. `origin`, where given,
+    stands in every row: "published" for the published tree itself. Returns how many
+    records each experiment had.
+    """
+    store = Store(tree)
+    quoted: dict[str, dict] = {}
+    counts = {}
+    for experiment in experiments.ALL:
+        records = gather(
+            experiment.NAME,
+            tree=store,
+            published=Store(published) if published else None,
+        )
+        if origin is not None:
+            records = [replace(r, origin=origin) for r in records]
+        counts[experiment.NAME] = len(records)
+        if not records:
+            continue
+        made = experiment.tables(records)
+        for name, frame in made.items():
+            tables.write_csv(frame, tree / "tables" / name)
+        for figure in experiment.figures(made):
+            figures.publish(figure, tree / "figures")
+        for key, number in experiment.numbers(made).items():
+            quoted[key] = asdict(number)
+    write_atomically(
+        tree / "numbers.json", json.dumps(quoted, indent=1, sort_keys=True) + "\n"
+    )
+    return counts
+
+
+def rewrite_readme(tree: Path) -> None:
+    """Put the published numbers between README's markers."""
+    readme = repository() / "README.md"
+    before = readme.read_text(encoding="utf-8")
+    after = numbers.rewrite_markers(before, numbers.load(tree))
+    if after != before:
+        write_atomically(readme, after)

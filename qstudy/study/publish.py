@@ -1,0 +1,59 @@
+"""Move regenerated records from work/ to results/: the one command that changes results.
+
+Only runs of the full grids are published, and what the grids no longer name is removed,
+so that results/ is always exactly the study as the code describes it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from qstudy import experiments
+from qstudy.study.collect import collect, rewrite_readme
+from qstudy.study.runner import stale_reason
+from qstudy.study.store import Store
+from qstudy.study.tree import StudyError
+
+
+def publish(work: Path, results: Path) -> tuple[int, int]:
+    """Copy records to `results`, collect there, rewrite README.
+
+    Returns (published now, runs of the full grids that are still missing).
+    """
+    source, target = Store(work), Store(results)
+    kept: set[Path] = set()
+    published = missing = 0
+    for experiment in experiments.ALL:
+        for spec in experiment.grid("full"):
+            record = source.read(spec)
+            if record is None:
+                missing += target.read(spec) is None
+            else:
+                reason = stale_reason(record, work=source, results=target)
+                if reason:
+                    raise StudyError(f"run {spec.key} is stale: {reason}; run it again")
+                _copy(source, target, record)
+                published += 1
+            kept.add(target.path(spec))
+    for path in (results / "runs").glob("*/*.json"):
+        if path not in kept:
+            path.unlink()
+            path.with_suffix(".npz").unlink(missing_ok=True)
+    collect(results, origin="published")
+    rewrite_readme(results)
+    return published, missing
+
+
+def _copy(source: Store, target: Store, record) -> None:
+    """Artifacts first, the record last, as the store itself writes them."""
+    path = source.path(record.spec)
+    files = [source.root / "systems" / f"{record.system}.json", path]
+    if record.arrays:
+        files.insert(0, path.with_suffix(".npz"))
+    if any(name.startswith("checkpoint:") for name in record.artifacts):
+        files.insert(0, source.checkpoint(record))
+    for file in files:
+        copy = target.root / file.relative_to(source.root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)

@@ -1,0 +1,167 @@
+"""Records on disk: runs/<experiment>/<key>.json, arrays and checkpoints beside them.
+
+Arrays and checkpoint are written first and the record last, so a record that exists is
+complete; it holds the SHA-256 of each. Reading checks them. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from qstudy.spec import RunRecord, RunSpec, Value
+from qstudy.study.tree import StudyError, write_atomically
+
+ARRAYS = "arrays"
+CHECKPOINT = "checkpoint"
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class Store:
+    """The records of one results tree."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, spec: RunSpec) -> Path:
+        return self.root / "runs" / spec.experiment / f"{spec.key}.json"
+
+    def write(
+        self,
+        record: RunRecord,
+        *,
+        machine: Mapping[str, object],
+        checkpoint: Path | None = None,
+        checkpoint_name: str | None = None,
+    ) -> RunRecord:
+        """Keep `record`, its arrays, its checkpoint and the machine it ran on.
+
+        Returns the record with the SHA-256 of its artifacts filled in.
+        """
+        path = self.path(record.spec)
+        artifacts: dict[str, str] = {}
+        if record.arrays:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **record.arrays)
+            write_atomically(path.with_suffix(".npz"), buffer.getvalue())
+            artifacts[ARRAYS] = hashlib.sha256(buffer.getvalue()).hexdigest()
+        if checkpoint is not None:
+            data = checkpoint.read_bytes()
+            write_atomically(self.root / "checkpoints" / checkpoint_name, data)
+            artifacts[f"{CHECKPOINT}:{checkpoint_name}"] = hashlib.sha256(
+                data
+            ).hexdigest()
+        system = self.root / "systems" / f"{record.system}.json"
+        if not system.exists():
+            write_atomically(system, _pretty(machine))
+        record = replace(record, artifacts=artifacts)
+        write_atomically(path, _pretty(_to_json(record)))
+        return record
+
+    def read(self, spec: RunSpec) -> RunRecord | None:
+        """The record of `spec`, or None. Raises StudyError where it is damaged."""
+        return self.by_key(spec.experiment, spec.key)
+
+    def by_key(self, experiment: str, key: str) -> RunRecord | None:
+        """The record of a run known by its key alone, or None."""
+        path = self.root / "runs" / experiment / f"{key}.json"
+        return self._load(path) if path.exists() else None
+
+    def records(self, experiment: str, version: int) -> list[RunRecord]:
+        """All records of an experiment's current version, ordered by key."""
+        folder = self.root / "runs" / experiment
+        records = [self._load(path) for path in sorted(folder.glob("*.json"))]
+        return [r for r in records if r.spec.version == version]
+
+    def checkpoint(self, record: RunRecord) -> Path:
+        """The checkpoint that a run made, its SHA-256 checked against the record."""
+        for artifact, expected in record.artifacts.items():
+            if artifact.startswith(f"{CHECKPOINT}:"):
+                path = self.root / "checkpoints" / artifact.removeprefix("checkpoint:")
+                if not path.exists():
+                    raise StudyError(
+                        f"checkpoint {path} is missing; restore it with git or run "
+                        f"'qstudy run --only {record.spec.key}'"
+                    )
+                found = sha256_file(path)
+                if found != expected:
+                    raise StudyError(
+                        f"checkpoint {path} has SHA-256 {found[:12]} and the record "
+                        f"says {expected[:12]}; restore it with git or run "
+                        f"'qstudy run --only {record.spec.key}'"
+                    )
+                return path
+        raise StudyError(f"run {record.spec.key} made no checkpoint")
+
+    def _load(self, path: Path) -> RunRecord:
+        way_out = "delete it and run the same command again"
+        try:
+            record = _from_json(json.loads(path.read_bytes()))
+        except (ValueError, KeyError, TypeError) as error:
+            raise StudyError(f"record {path} is damaged ({error}); {way_out}") from error
+        if record.spec.key != path.stem:
+            raise StudyError(
+                f"record {path} holds the run {record.spec.key}, not the one it is "
+                f"named after; {way_out}"
+            )
+        arrays = {}
+        if ARRAYS in record.artifacts:
+            stored = path.with_suffix(".npz")
+            if not stored.exists() or sha256_file(stored) != record.artifacts[ARRAYS]:
+                raise StudyError(
+                    f"the arrays {stored} are missing or damaged; {way_out} "
+                    f"(after deleting {path.name} too)"
+                )
+            with np.load(stored, allow_pickle=False) as loaded:
+                arrays = {name: loaded[name] for name in loaded.files}
+        return replace(record, arrays=arrays, machine=self._machine(record.system))
+
+    def _machine(self, system: str) -> str:
+        path = self.root / "systems" / f"{system}.json"
+        try:
+            return str(json.loads(path.read_bytes())["label"])
+        except (OSError, ValueError, KeyError) as error:
+            raise StudyError(
+                f"system description {path} is missing or damaged ({error}); restore "
+                "it with git"
+            ) from error
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _to_json(record: RunRecord) -> dict:
+    return {
+        "spec": record.spec.as_dict(),
+        "values": {
+            name: {k: v for k, v in asdict(value).items() if v is not None}
+            for name, value in record.values.items()
+        },
+        "inputs": dict(record.inputs),
+        "artifacts": dict(record.artifacts),
+        "seconds": round(record.seconds, 2),
+        "peak_mib": round(record.peak_mib),
+        "versions": dict(record.versions),
+        "commit": record.commit,
+        "system": record.system,
+        "origin": record.origin,
+    }
+
+
+def _from_json(source: dict) -> RunRecord:
+    fields = dict(source)
+    fields["spec"] = RunSpec.from_dict(fields["spec"])
+    fields["values"] = {k: Value(**v) for k, v in fields["values"].items()}
+    return RunRecord(**fields)
