@@ -165,14 +165,11 @@ def study(mode: Mode = "quick", data_dir: DataDir = None) -> None:
 def main() -> None:
     """The entry point: errors become one line on standard error."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except typer.Abort:
-        _fail("stopped; finished runs are kept, the same command resumes", 130)
-    except KeyboardInterrupt:
-        _fail("stopped; finished runs are kept, the same command resumes", 130)
-    except (StudyError, data.DataError, ValueError, TypeError, OSError) as error:
+        # Outside its standalone mode Typer returns the exit code, 130 after Ctrl-C.
+        code = app(standalone_mode=False) or 0
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    except (RuntimeError, ValueError, TypeError, OSError, ArithmeticError) as error:
         if os.environ.get("QSTUDY_DEBUG"):
             raise
         _fail(str(error), 1)
@@ -181,6 +178,9 @@ def main() -> None:
         if not hasattr(error, "exit_code"):
             raise
         _fail(error.format_message(), error.exit_code)
+    if code == 130:
+        _fail("stopped; finished runs are kept, the same command resumes", code)
+    sys.exit(code)
 
 
 def _fail(message: str, code: int) -> None:

@@ -1,7 +1,7 @@
 """Records to tables, figures and numbers: the same records give the same bytes.
 
-A work tree is completed from the published one: rows whose run is not in work/ are taken
-over and carry origin "published".
+A work tree is completed from the published one: rows whose run is not in work/ are
+taken over and carry origin "published".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Chapters through papermill, and the book through Jupyter Book: their tools, our strictness."""
+"""Chapters through papermill, the book through Jupyter Book: strict, both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Move regenerated records from work/ to results/: the one command that changes results.
+"""From work/ to results/: the one command that changes what is published.
 
 Only runs of the full grids are published, and what the grids no longer name is removed,
 so that results/ is always exactly the study as the code describes it.

@@ -46,7 +46,9 @@ class RunContext:
     def checkpoint(self, parent: RunSpec) -> Path:
         record, store = find_parent(parent, self.work, self.results)
         path = store.checkpoint(record)
-        self.inputs[f"parent:{parent.experiment}/{parent.key}"] = checkpoint_sha256(record)
+        self.inputs[f"parent:{parent.experiment}/{parent.key}"] = checkpoint_sha256(
+            record
+        )
         if store.root == self.results.root:
             self.origin = "from-checkpoint"
         return path

@@ -109,7 +109,9 @@ class Store:
         try:
             record = _from_json(json.loads(path.read_bytes()))
         except (ValueError, KeyError, TypeError) as error:
-            raise StudyError(f"record {path} is damaged ({error}); {way_out}") from error
+            raise StudyError(
+                f"record {path} is damaged ({error}); {way_out}"
+            ) from error
         if record.spec.key != path.stem:
             raise StudyError(
                 f"record {path} holds the run {record.spec.key}, not the one it is "

@@ -1,12 +1,13 @@
 """Where things lie: the checkout, the published results, and the work tree.
 
 `results/` is published and read; `work/` is everything regenerated. The two have one
-shape (runs/, systems/, checkpoints/, tables/, figures/, numbers.json), so whatever reads
-one reads the other. Imports no torch.
+shape (runs/, systems/, checkpoints/, tables/, figures/, numbers.json), so whatever
+reads one reads the other. Imports no torch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -62,10 +63,9 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             os.fsync(handle.fileno())
         os.replace(partial, path)
     except OSError as error:
-        try:
+        # Where the folder itself is gone or read-only, nothing was left to remove.
+        with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        except OSError:  # the folder itself is gone or read-only: nothing was left
-            pass
         raise StudyError(
             f"cannot write {path}: {error.strerror}; free space or make it writable, "
             "then run the same command again (finished runs are kept)"

@@ -55,7 +55,10 @@ def compare_value(
         if published.tolerance is None:
             return None, "no tolerance across ISA classes is stated"
         close = abs(published.value - found.value) <= published.tolerance
-        return close, f"within {published.tolerance} {published.unit} across ISA classes"
+        return (
+            close,
+            f"within {published.tolerance} {published.unit} across ISA classes",
+        )
     if published.kind == "stochastic":
         if len(seeds) >= 3:
             interval = prediction_interval(seeds)

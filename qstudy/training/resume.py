@@ -51,7 +51,9 @@ def load_state(
     try:
         with safe_open(path, framework="pt") as stored:
             about = stored.metadata()
-            tensors: dict[str, Tensor] = {k: stored.get_tensor(k) for k in stored.keys()}
+            tensors: dict[str, Tensor] = {
+                k: stored.get_tensor(k) for k in stored.keys()
+            }
     except SafetensorError as error:
         raise ValueError(
             f"{path} is damaged ({error}); delete it to train from the start"

@@ -1,0 +1,5 @@
+"""`python -m qstudy` is the command `qstudy`."""
+
+from qstudy.study.cli import main
+
+main()

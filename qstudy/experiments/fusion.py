@@ -1,0 +1,242 @@
+"""Fusion: is the fused network the same, how much faster, and what of its weights?
+
+Four tasks. `agreement`: unfused against our folding and PyTorch's, in float64 and fp32,
+with modules and operations counted. `latency`: eager fp32, unfused and fused in turns.
+`ranges`: channel ranges and int8 rounding errors of every convolution before and after
+folding. `rounding`: what those errors cost in accuracy, weights alone rounded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qstudy.experiments import baselines, timing
+from qstudy.experiments.fusion_report import NAME, figures, numbers, tables
+from qstudy.spec import Context, RunSpec, Value, Values
+
+__all__ = [
+    "NAME",
+    "PARAMETERS",
+    "VERSION",
+    "figures",
+    "grid",
+    "numbers",
+    "run",
+    "tables",
+]
+
+VERSION = 1
+PARAMETERS: dict[str, Any] = {}
+
+MODELS = ("resnet20", "resnet18", "mobilenet_v2")
+VARIANTS = ("unfused", "fused")
+
+
+def _spec(task: str, model: str, parent: RunSpec | None, **more: Any) -> RunSpec:
+    params = {"task": task, "model": model, **more}
+    if parent is not None:
+        params |= {"dataset": parent.params["dataset"], "parent": parent.as_dict()}
+    return RunSpec(experiment=NAME, version=VERSION, params=params)
+
+
+def _timing(model: str, parent: RunSpec | None, *, batch: int, **more: Any) -> RunSpec:
+    common = {
+        "batch": batch,
+        "threads": 2,
+        "candidates": list(VARIANTS),
+        "processes": 5,
+        "rounds": 50,
+        "seconds": 1.5 if batch == 1 else 6.0,
+        "warmup_seconds": 1.0,
+    }
+    return _spec("latency", model, parent, **{**common, **more})
+
+
+def grid(mode: str) -> list[RunSpec]:
+    """quick: all but the ImageNet networks' timings at batch 64. full: everything."""
+    if mode == "smoke":
+        parent = baselines.smoke()
+        few = {"processes": 2, "rounds": 3, "seconds": 0.3, "warmup_seconds": 0.1}
+        return [
+            _spec("agreement", "resnet8", parent),
+            _spec("ranges", "resnet8", parent),
+            _spec("rounding", "resnet8", parent, threads=1),
+            *(_timing("resnet8", parent, batch=b, threads=1, **few) for b in (1, 64)),
+        ]
+    parent = baselines.interim()
+    networks = [(m, parent if m == "resnet20" else None) for m in MODELS]
+    quick = [_spec("agreement", *network) for network in networks]
+    quick += [_spec("ranges", "resnet20", parent)]
+    quick += [_spec("rounding", "resnet20", parent, threads=2)]
+    quick += [_timing("resnet20", parent, batch=batch) for batch in (1, 64)]
+    if mode == "quick":
+        return quick
+    return quick + [
+        _timing(*network, batch=batch) for network in networks[1:] for batch in (1, 64)
+    ]
+
+
+def run(spec: RunSpec, ctx: Context) -> Values:
+    """Do the task that `spec` names."""
+    tasks = {
+        "agreement": _agreement,
+        "latency": _latency,
+        "ranges": _ranges,
+        "rounding": _rounding,
+    }
+    if spec.params["task"] not in tasks:
+        raise ValueError(f"task {spec.params['task']!r} is not one of {tuple(tasks)}")
+    return tasks[spec.params["task"]](spec, ctx)
+
+
+def network(model: str, checkpoint: str = "") -> Any:
+    """`model` in eval mode: trained where there is a checkpoint, else random weights.
+
+    A random network gets batch statistics from noise, for with its initial ones (mean
+    0, variance 1) folding would do nothing and prove nothing.
+    """
+    import torch
+
+    from qstudy.models import zoo
+
+    built = zoo.build(model)
+    if checkpoint:
+        zoo.load_checkpoint(built, checkpoint)
+    else:
+        noise = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for _ in range(2):
+                built(torch.randn(8, *zoo.input_shape(model), generator=noise))
+    return built.eval()
+
+
+def _checkpoint(spec: RunSpec, ctx: Context) -> str:
+    parent = spec.params.get("parent")
+    return str(ctx.checkpoint(RunSpec.from_dict(parent))) if parent else ""
+
+
+def _agreement(spec: RunSpec, ctx: Context) -> Values:
+    import torch
+
+    from qstudy.methods import fusion
+    from qstudy.models import zoo
+
+    unfused = network(spec.params["model"], _checkpoint(spec, ctx))
+    noise = torch.Generator().manual_seed(1)
+    shape = zoo.input_shape(spec.params["model"])
+    x = torch.randn(4, *shape, generator=noise, dtype=torch.float64)
+    values = {}
+    with torch.no_grad():
+        for name, dtype in (("float64", torch.float64), ("fp32", torch.float32)):
+            model = unfused.to(dtype)
+            expected = model(x.to(dtype))
+            for prefix, fuse in (("", fusion.fuse), ("torch_", fusion.fuse_torch)):
+                difference = (fuse(model)(x.to(dtype)) - expected).abs().max().item()
+                # Rounding depends on the kernels; ten times as much is another thing.
+                values[f"{prefix}{name}_difference"] = Value(
+                    difference, "", "isa", tolerance=10 * difference + 1e-12
+                )
+            values[f"{name}_largest_logit"] = Value(
+                expected.abs().max().item(), "", "isa", tolerance=1e-2
+            )
+    fused = fusion.fuse_torch(unfused)
+    for name, model in (("before", unfused), ("after", fused)):
+        leaves = [m for m in model.modules() if not list(m.children())]
+        kept = [m for m in leaves if not isinstance(m, torch.nn.Identity)]
+        values[f"modules_{name}"] = Value(len(kept), "count", "exact")
+        # ConvReLU2d holds two modules and is one operation.
+        called = sum(fusion.operations(model).values())
+        values[f"operations_{name}"] = Value(called, "count", "exact")
+    return Values(values=values)
+
+
+def _latency(spec: RunSpec, ctx: Context) -> Values:
+    result = timing.measure(
+        spec,
+        ctx,
+        factory=timed_forward,
+        arguments={
+            "model": spec.params["model"],
+            "checkpoint": _checkpoint(spec, ctx),
+        },
+    )
+    return Values(values=timing.values(result, [("unfused", *VARIANTS)]))
+
+
+def timed_forward(*, name: str, model: str, checkpoint: str, batch: int) -> Any:
+    """What a timing worker times: one eager fp32 forward pass, fused or not."""
+    import torch
+
+    from qstudy.methods import fusion
+    from qstudy.models import zoo
+
+    forward = network(model, checkpoint)
+    if name == "fused":
+        forward = fusion.fuse(forward)
+    x = torch.randn(batch, *zoo.input_shape(model))
+
+    def call() -> None:
+        with torch.inference_mode():
+            forward(x)
+
+    return call
+
+
+def _ranges(spec: RunSpec, ctx: Context) -> Values:
+    from qstudy.methods import fusion, weights
+
+    model = network(spec.params["model"], _checkpoint(spec, ctx))
+    fused = fusion.fuse(model)
+    values = {}
+    for pair in fusion.find_pairs(model):
+        for when, source in (("unfused", model), ("fused", fused)):
+            weight = source.get_submodule(pair.conv).weight
+            key = f"{pair.conv}/{when}"
+            spread = weights.weight_ranges(weight).spread
+            values[f"{key}/spread"] = Value(spread, "", "isa", tolerance=1e-3)
+            for granularity in weights.GRANULARITIES:
+                sqnr = weights.weight_sqnr(weight, granularity=granularity)
+                values[f"{key}/{granularity}_sqnr"] = Value(
+                    sqnr, "dB", "isa", tolerance=0.01
+                )
+    return Values(values=values)
+
+
+def _rounding(spec: RunSpec, ctx: Context) -> Values:
+    """Top-1 with int8 weights: folded then rounded, or rounded then folded."""
+    import torch
+
+    from qstudy.measure import accuracy, system
+    from qstudy.methods import fusion, weights
+    from qstudy.training.loop import predict
+
+    model = network(spec.params["model"], _checkpoint(spec, ctx))
+    images, labels = ctx.images(spec.params["dataset"], "test")
+    convolutions = [pair.conv for pair in fusion.find_pairs(model)]
+    values, arrays = {}, {}
+
+    def rounded(source: Any, granularity: str) -> Any:
+        copy = fusion.copy.deepcopy(source)
+        with torch.no_grad():
+            for path in convolutions:
+                weight = copy.get_submodule(path).weight
+                weight.copy_(weights.round_weight(weight, granularity=granularity))
+        return copy
+
+    variants = {"fp32": fusion.fuse(model)}
+    for granularity in weights.GRANULARITIES:
+        variants[f"fused/{granularity}"] = rounded(fusion.fuse(model), granularity)
+        variants[f"unfused/{granularity}"] = fusion.fuse(rounded(model, granularity))
+    with (
+        system.threads(spec.params["threads"]),
+        ctx.progress(len(variants), "rounded weights") as step,
+    ):
+        for name, variant in variants.items():
+            predictions = accuracy.classes(predict(variant, images))
+            arrays[name.replace("/", "_")] = accuracy.correct(predictions, labels)
+            top1 = accuracy.top1(predictions, labels)
+            values[f"{name}/top1"] = Value(
+                top1.value, "%", "isa", top1.low, top1.high, tolerance=0.3
+            )
+            step(name)
+    return Values(values=values, arrays=arrays)

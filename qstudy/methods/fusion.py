@@ -1,0 +1,187 @@
+"""Fold batch normalization into the convolution before it, and see what that changes.
+
+In eval mode batch normalization is affine per channel, and a convolution is linear, so
+the two are one convolution (Jacob et al. 2018, equation 14; Krishnamoorthi 2018, section
+3.1.4):
+
+    gamma (W*x + b - mean) / sqrt(var + eps) + beta = W' * x + b'
+    W' = W s,   b' = (b - mean) s + beta,   s = gamma / sqrt(var + eps)
+
+with one s per output channel: padding, stride, dilation and groups play no part. The
+other order (normalization before a zero-padded convolution) does not fold exactly and is
+not covered.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from qstudy.methods import legacy
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Module paths: `conv` feeds `bn` and nothing else; `relu` follows, where one does.
+
+    `relu` is None too where that ReLU module is called elsewhere as well: taking it into
+    the group would take it away from there.
+    """
+
+    conv: str
+    bn: str
+    relu: str | None = None
+
+
+def fold_bn(
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    mean: Tensor,
+    var: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    """W' and b' of the module's formula.
+
+    `weight` is (Cout, Cin/groups, kH, kW) of any float dtype; everything else (Cout,).
+    `bias` None stands for 0, `gamma` None for 1, `beta` None for 0. The arithmetic is
+    done in the widest dtype given, at least float32, and returned in `weight`'s. Raises
+    ValueError for an integer weight, another shape, or var + eps that is not positive.
+    """
+    channels = weight.shape[:1]
+    if not weight.is_floating_point():
+        raise ValueError(
+            f"weight dtype {weight.dtype} is not a float: fold, then round"
+        )
+    named = {"bias": bias, "mean": mean, "var": var, "gamma": gamma, "beta": beta}
+    for name, vector in named.items():
+        if vector is not None and vector.shape != channels:
+            raise ValueError(
+                f"{name} of shape {tuple(vector.shape)} is not {tuple(channels)}, "
+                "one value per output channel of the weight"
+            )
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    for vector in (bias, mean, var, gamma, beta):
+        if vector is not None:
+            dtype = torch.promote_types(dtype, vector.dtype)
+    spread = var.to(dtype) + eps
+    if not bool((spread > 0).all()):
+        raise ValueError(
+            f"var + eps is {spread.min().item()} somewhere: it must be positive, "
+            "so that it has a square root to divide by"
+        )
+    scale = spread.rsqrt() if gamma is None else gamma.to(dtype) * spread.rsqrt()
+    shift = -mean.to(dtype) if bias is None else bias.to(dtype) - mean.to(dtype)
+    shift = shift * scale if beta is None else shift * scale + beta.to(dtype)
+    broadcast = scale.reshape(-1, *[1] * (weight.dim() - 1))  # (Cout, 1, 1, 1)
+    return (weight.to(dtype) * broadcast).to(weight.dtype), shift.to(weight.dtype)
+
+
+def find_pairs(model: nn.Module) -> list[Pair]:
+    """The convolutions and normalizations of `model` that fold, in calling order.
+
+    Found in the traced graph, not by name or order of definition. Left out are a
+    normalization that keeps no running statistics, a convolution whose output is also
+    used elsewhere, and any module called more than once. Raises torch.fx's TraceError
+    where control flow depends on data.
+    """
+    graph = _trace(model)
+    modules = dict(model.named_modules())
+    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+
+    def only_user(node: fx.Node, kinds: tuple[type, ...]) -> fx.Node | None:
+        users = list(node.users)
+        if len(users) != 1 or users[0].op != "call_module":
+            return None
+        path = users[0].target
+        fits = isinstance(modules[path], kinds) and calls[path] == 1
+        return users[0] if fits else None
+
+    pairs = []
+    for node in graph.nodes:
+        if node.op != "call_module" or calls[node.target] != 1:
+            continue
+        if not isinstance(modules[node.target], nn.Conv2d):
+            continue
+        bn = only_user(node, (nn.BatchNorm2d,))
+        if bn is None or modules[bn.target].running_mean is None:
+            continue
+        relu = only_user(bn, (nn.ReLU, nn.ReLU6))
+        pairs.append(Pair(node.target, bn.target, relu.target if relu else None))
+    return pairs
+
+
+def fuse(model: nn.Module) -> nn.Module:
+    """A copy of `model` in eval mode with every pair folded by `fold_bn`.
+
+    The convolution keeps its place and gains a bias; the normalization becomes Identity;
+    a ReLU stays what it was.
+    """
+    fused = copy.deepcopy(model).eval()
+    for pair in find_pairs(fused):
+        conv, bn = fused.get_submodule(pair.conv), fused.get_submodule(pair.bn)
+        with torch.no_grad():
+            weight, bias = fold_bn(
+                conv.weight,
+                conv.bias,
+                mean=bn.running_mean,
+                var=bn.running_var,
+                gamma=bn.weight,
+                beta=bn.bias,
+                eps=bn.eps,
+            )
+        conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
+        fused.set_submodule(pair.bn, nn.Identity())
+    return fused
+
+
+def fuse_torch(model: nn.Module) -> nn.Module:
+    """`fuse` by torch.ao.quantization.fuse_modules, which static quantization expects.
+
+    Here a ReLU joins its convolution in one module, ConvReLU2d. ReLU6 stays outside, for
+    torch has no such module. Raises ImportError where torch no longer has the API.
+    """
+    api = legacy.eager_api()
+    fused = copy.deepcopy(model).eval()
+    groups = []
+    for pair in find_pairs(fused):
+        joins = pair.relu and type(fused.get_submodule(pair.relu)) is nn.ReLU
+        groups.append([pair.conv, pair.bn, *([pair.relu] if joins else [])])
+    return api.fuse_modules(fused, groups) if groups else fused
+
+
+def operations(model: nn.Module) -> dict[str, int]:
+    """How often one forward pass calls each leaf operation, by name, most calls first.
+
+    Counted in the traced graph, so a module called twice counts twice. Identity, which
+    computes nothing, is left out.
+    """
+    modules = dict(model.named_modules())
+    names: Counter[str] = Counter()
+    for node in _trace(model).nodes:
+        if node.op == "call_module":
+            names[type(modules[node.target]).__name__] += 1
+        elif node.op == "call_function":
+            names[node.target.__name__] += 1
+        elif node.op == "call_method":
+            names[node.target] += 1
+    names.pop("Identity", None)
+    return dict(sorted(names.items(), key=lambda item: (-item[1], item[0])))
+
+
+class _Tracer(fx.Tracer):
+    """Stops at every module without children, this study's own (Add) included."""
+
+    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
+        childless = next(module.children(), None) is None
+        return childless or super().is_leaf_module(module, path)
+
+
+def _trace(model: nn.Module) -> fx.Graph:
+    return _Tracer().trace(model)

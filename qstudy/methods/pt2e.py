@@ -1,0 +1,113 @@
+"""Static int8 quantization by export (PT2E): torchao's supported successor of `static`.
+
+The network is exported to a graph, batch normalization folded, and quantize/dequantize
+nodes put around what inductor's int8 kernels on x86 can take. Run as it is, such a graph
+is a simulation in float32, slower than fp32; compiled with frozen weights, it runs int8
+kernels. Numbers of nodes tell whether anything was quantized at all, for lowering can
+fail silently. Needs torchao (the extra `engines`).
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import Tensor, fx, nn
+
+from qstudy.methods.calibration import checked_batches
+from qstudy.methods.frozen import Forward, compile_frozen
+from qstudy.methods.static import ACTIVATION_BITS
+
+
+def quantize_pt2e(
+    model: nn.Module,
+    calibration_batches: Iterable[Tensor],
+    *,
+    activation_bits: int = 8,
+) -> fx.GraphModule:
+    """A copy of `model` with int8 weights and quantize/dequantize nodes, in eval mode.
+
+    Weights are symmetric per output channel, activations affine uint8 (0 to 127 for 7
+    `activation_bits`) with torchao's histogram observer: X86InductorQuantizer's own
+    choice, spelled out. Batches are float32 (B, 3, H, W); the result takes any batch
+    size and simulates int8 in float32 until `compiled` has lowered it. One ReLU module
+    must not be called twice (torchao refuses torchvision's ResNets for that). Raises
+    ValueError for other bits or batches that `checked_batches` refuses, ImportError
+    without torchao.
+    """
+    if activation_bits not in ACTIVATION_BITS:
+        raise ValueError(
+            f"activation_bits {activation_bits!r} is not one of {ACTIVATION_BITS}"
+        )
+    batches = checked_batches(calibration_batches)
+    x86 = _torchao("quantizer.x86_inductor_quantizer")
+    steps = _torchao("quantize_pt2e")
+    # Two images or more: a batch of one would be exported as the only size there is.
+    example = torch.cat([batches[0], batches[0]])
+    exported = torch.export.export(
+        copy.deepcopy(model).eval(),
+        (example,),
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    ).module()
+    quantizer = x86.X86InductorQuantizer().set_global(
+        x86.get_default_x86_inductor_quantization_config(
+            reduce_range=activation_bits == 7
+        )
+    )
+    observed = steps.prepare_pt2e(exported, quantizer)
+    with torch.no_grad():
+        for batch in batches:
+            observed(batch)
+    return steps.convert_pt2e(observed)
+
+
+def compiled(network: fx.GraphModule) -> Forward:
+    """`network` (from `quantize_pt2e`) lowered to int8 kernels; see compile_frozen.
+
+    Takes float32 (B, 3, H, W) and returns float32 (B, classes), in inference_mode.
+    """
+    lowered = compile_frozen(network)
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return lowered(x.contiguous(memory_format=torch.channels_last))
+
+    return forward
+
+
+@dataclass(frozen=True)
+class NodeCount:
+    """Nodes of a quantized graph: what rounds, what undoes it, what computes."""
+
+    quantize: int
+    dequantize: int
+    compute: int
+
+
+def count_nodes(network: fx.GraphModule) -> NodeCount:
+    """Count the quantize, dequantize and conv/linear/add nodes of `network`."""
+    names = [str(n.target) for n in network.graph.nodes if n.op == "call_function"]
+    compute = ("aten.conv2d", "aten.linear", "aten.add")
+    return NodeCount(
+        quantize=sum(
+            name.startswith("quantized_decomposed.quantize") for name in names
+        ),
+        dequantize=sum(
+            name.startswith("quantized_decomposed.dequantize") for name in names
+        ),
+        compute=sum(name.startswith(compute) for name in names),
+    )
+
+
+def _torchao(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"torchao.quantization.pt2e.{name}")
+    except ImportError as error:
+        raise ImportError(
+            f"torchao's PT2E quantization is not importable ({error}): install this "
+            "package's extra `engines`"
+        ) from error

@@ -1,0 +1,104 @@
+"""Figures as files: a byte-reproducible SVG, the data behind it, its words."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import pandas as pd
+
+from qstudy.report import style
+from qstudy.report.tables import write_csv
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure of the book.
+
+    `data` holds the rows drawn. `alt` says in words what a reader who cannot see the
+    figure must know; `caption` states the answer, with n and machine. Both are needed:
+    ValueError where one is empty.
+    """
+
+    name: str
+    figure: matplotlib.figure.Figure
+    data: pd.DataFrame
+    alt: str
+    caption: str
+
+    def __post_init__(self) -> None:
+        for field in ("name", "alt", "caption"):
+            value = getattr(self, field)
+            if not value.strip():
+                raise ValueError(
+                    f"figure {self.name!r} has {field} {value!r}: write a sentence"
+                )
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """A figure of a results tree, as a notebook displays it."""
+
+    name: str
+    svg: str
+    alt: str
+    caption: str
+
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+        told = {
+            "alt": self.alt,
+            "caption": self.caption,
+            "name": f"fig-{self.name.replace('_', '-')}",
+            "csv": f"figures/{self.name}.csv",
+        }
+        bundle = {"image/svg+xml": self.svg, "text/plain": f"{self.caption} {self.alt}"}
+        return bundle, {"image/svg+xml": told}
+
+
+def publish(figure: Figure, folder: Path) -> None:
+    """Write NAME.svg, NAME.csv and NAME.json (alt and caption) into `folder`.
+
+    The same figure gives the same bytes: no date, no version, no random identifiers.
+    """
+    buffer = io.StringIO()
+    with style.context():
+        figure.figure.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None}
+        )
+    # Matplotlib leaves blanks at line ends, which git and editors would complain of.
+    lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
+    words = {"alt": figure.alt, "caption": figure.caption}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(figure.data, folder / f"{figure.name}.csv")
+    _write(folder / f"{figure.name}.svg", "\n".join(lines))
+    _write(
+        folder / f"{figure.name}.json", json.dumps(words, indent=1, ensure_ascii=False)
+    )
+
+
+def show(folder: Path, name: str) -> PublishedFigure:
+    """The figure `name` that `publish` wrote into `folder`, for display in a notebook.
+
+    Raises FileNotFoundError in one line where the folder has no such figure.
+    """
+    picture, words = folder / f"{name}.svg", folder / f"{name}.json"
+    for path in (picture, words):
+        if not path.exists():
+            raise FileNotFoundError(
+                f"figure {name!r} is not there: {path} is missing; 'qstudy collect' "
+                "draws the figures of a results tree"
+            )
+    told = json.loads(words.read_text(encoding="utf-8"))
+    svg = picture.read_text(encoding="utf-8")
+    return PublishedFigure(name, svg, told["alt"], told["caption"])
+
+
+def _write(path: Path, text: str) -> None:
+    # newline="\n" on every platform: the files are compared byte for byte.
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")

@@ -1,0 +1,120 @@
+"""Quoted numbers: read from numbers.json, printed the same way everywhere.
+
+The book's role {q}`KEY`, README's markers and a notebook's `study.number(KEY)` all
+print through `format_number`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from qstudy.spec import Number
+
+PARTS = ("full", "value", "n")
+
+_RATIOS = ("×", "x", "ratio")
+_MARKER = re.compile(r"(<!-- q:(\S+) -->)(.*?)(<!-- /q -->)", re.DOTALL)
+
+
+def load(tree: Path) -> dict[str, Number]:
+    """The numbers of a results tree, by key.
+
+    Raises FileNotFoundError in one line where the tree has none.
+    """
+    path = tree / "numbers.json"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing; 'qstudy collect --tree {tree}' makes it"
+        )
+    quoted = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        key: Number(**{**fields, "runs": tuple(fields.get("runs", ()))})
+        for key, fields in quoted.items()
+    }
+
+
+def split_key(text: str) -> tuple[str, str]:
+    """`KEY` or `KEY:PART` as key and part; the part is "full" where none is named."""
+    key, _, part = text.partition(":")
+    return key, part or "full"
+
+
+def format_number(number: Number, part: str = "full") -> str:
+    """A number as prose prints it.
+
+    full: value, unit and 95 % interval, as in "0.05 pp [-0.07, 0.17]". value: value and
+    unit. n: the sample size. Ratios print as "2.31×"; a verdict is its own text. Raises
+    ValueError for an unknown part and for the n of a number that has none.
+    """
+    if part not in PARTS:
+        raise ValueError(f"part {part!r} is not one of {PARTS}")
+    if part == "n":
+        if number.n is None:
+            raise ValueError("this number has no n: quote its value instead")
+        return f"{number.n:,}"
+    if isinstance(number.value, str):
+        return number.value
+    text = _with_unit(_digits(number.value, number.digits), number.unit)
+    if part == "value" or number.low is None or number.high is None:
+        return text
+    low, high = (_digits(end, number.digits) for end in (number.low, number.high))
+    return f"{text} [{low}, {high}]"
+
+
+def explain(number: Number) -> str:
+    """What stands behind a number, for its tooltip: n, interval, keys of the runs."""
+    parts = []
+    if number.n is not None:
+        parts.append(f"n = {number.n:,}")
+    if number.low is not None:
+        parts.append("brackets: 95 % interval")
+    if number.runs:
+        shown = ", ".join(run[:8] for run in number.runs[:4])
+        more = len(number.runs) - 4
+        plural = "s" if len(number.runs) > 1 else ""
+        parts.append(f"run{plural} {shown}" + (f" and {more} more" if more > 0 else ""))
+    return "; ".join(parts)
+
+
+def rewrite_markers(text: str, numbers: Mapping[str, Number]) -> str:
+    """Put numbers between `<!-- q:KEY -->` and `<!-- /q -->`; all else stays.
+
+    KEY may carry a part, as in `KEY:value`. Raises ValueError in one line for an
+    unknown key and for a marker without its end.
+    """
+    matches = _MARKER.findall(text)
+    if not text.count("<!-- q:") == text.count("<!-- /q -->") == len(matches):
+        raise ValueError(
+            "a number marker is broken: each '<!-- q:KEY -->' needs its '<!-- /q -->'"
+        )
+
+    def replaced(match: re.Match[str]) -> str:
+        key, part = split_key(match[2])
+        return f"{match[1]}{format_number(look_up(numbers, key), part)}{match[4]}"
+
+    return _MARKER.sub(replaced, text)
+
+
+def look_up(numbers: Mapping[str, Number], key: str) -> Number:
+    """The number `key`; ValueError names the keys of the same experiment."""
+    if key not in numbers:
+        near = sorted(k for k in numbers if k.split(".")[0] == key.split(".")[0])
+        known = ", ".join(near or sorted(numbers)) or "none at all"
+        raise ValueError(f"number {key!r} is not in numbers.json, which has: {known}")
+    return numbers[key]
+
+
+def _digits(value: float | int, digits: int) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    # Adding zero makes of -0.0, and of what rounds to it, a plain 0.
+    return f"{round(value, digits) + 0.0:,.{digits}f}"
+
+
+def _with_unit(value: str, unit: str) -> str:
+    if unit in _RATIOS:
+        return f"{value}×"
+    return f"{value} {unit}" if unit else value

@@ -1,0 +1,106 @@
+"""The Sphinx extension: quoted numbers, links to CSV files, alt text on every image.
+
+{q}`KEY` and {q}`KEY:part` print numbers of the results tree, {csv}`tables/NAME.csv`
+offers one of its files for download. The tree is the one that QSTUDY_RESULTS names, or
+results/ beside the book's configuration. What is missing is a warning, and the book is
+built with -W.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxRole
+
+from qstudy.report import numbers
+from qstudy.spec import Number
+
+_logger = logging.getLogger(__name__)
+
+
+def results_tree(source: Path) -> Path:
+    """The results tree that the book in folder `source` is built from."""
+    named = os.environ.get("QSTUDY_RESULTS", "")
+    return Path(named).resolve() if named else source / "results"
+
+
+class NumberRole(SphinxRole):
+    """{q}`KEY:part`: a number, with n and runs in its tooltip."""
+
+    def __init__(self, quoted: dict[str, Number]) -> None:
+        super().__init__()
+        self._quoted = quoted
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        key, part = numbers.split_key(self.text)
+        try:
+            number = numbers.look_up(self._quoted, key)
+            text = numbers.format_number(number, part)
+        except ValueError as error:
+            _logger.warning(
+                "%s: %s", self.text, error, location=self.get_location(), type="qstudy"
+            )
+            return [nodes.problematic(self.rawtext, self.rawtext)], []
+        told = numbers.explain(number)
+        if not told:
+            return [nodes.inline(self.rawtext, text, classes=["q-number"])], []
+        node = nodes.abbreviation(self.rawtext, text, classes=["q-number"])
+        node["explanation"] = told
+        return [node], []
+
+
+class CsvRole(SphinxRole):
+    """{csv}`tables/NAME.csv`: a download link to a file of the results tree."""
+
+    def __init__(self, tree: Path) -> None:
+        super().__init__()
+        self._tree = tree
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        # Sphinx takes download targets from the book's own folder; a leading slash
+        # and a relative path lead to a tree anywhere.
+        target = os.path.relpath(self._tree / self.text, self.env.srcdir)
+        link = addnodes.download_reference(
+            self.rawtext,
+            refdoc=self.env.docname,
+            reftarget="/" + Path(target).as_posix(),
+            reftype="download",
+            refdomain="",
+            refexplicit=True,
+            refwarn=False,
+        )
+        link += nodes.literal(self.rawtext, Path(self.text).name, classes=["download"])
+        return [link], []
+
+
+def require_alt_text(app: Sphinx, doctree: nodes.document) -> None:
+    """Warn of each image of a page, from Markdown or from a cell, without alt text."""
+    for image in doctree.findall(nodes.image):
+        if not image.get("alt", "").strip():
+            _logger.warning(
+                "image %s has no alt text: say in words what it shows",
+                image["uri"],
+                location=image if image.source else doctree.get("source"),
+                type="qstudy",
+                subtype="alt",
+            )
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Sphinx's entry point."""
+    tree = results_tree(Path(app.srcdir))
+    quoted: dict[str, Number] = {}
+    try:
+        quoted = numbers.load(tree)
+    except FileNotFoundError as error:
+        _logger.warning("%s", error, type="qstudy")
+    app.add_role("q", NumberRole(quoted))
+    app.add_role("csv", CsvRole(tree))
+    app.connect("doctree-read", require_alt_text)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

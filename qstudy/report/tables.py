@@ -1,0 +1,237 @@
+"""Tables as files and on pages: CSV with reproducible bytes, MyST pipe tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from qstudy.report.style import METHODS
+
+MOST_COLUMNS = 7
+
+# Header, with its unit, of the columns that several chapters share.
+HEADERS: Mapping[str, str] = {
+    "model": "Network",
+    "dataset": "Data",
+    "method": "Method",
+    "engine": "Engine",
+    "precision": "Precision",
+    "weight_bits": "Weight [bit]",
+    "activation_bits": "Activation [bit]",
+    "granularity": "Weights",
+    "calibrator": "Observer",
+    "seed": "Seed",
+    "draw": "Draw",
+    "n": "n",
+    "epochs": "Epochs",
+    "batch": "Batch",
+    "threads": "Threads",
+    "parameters": "Parameters",
+    "top1": "Top-1 [%]",
+    "drop_pp": "Drop [pp]",
+    "ms": "Time [ms]",
+    "ms_unfused": "Unfused [ms]",
+    "ms_fused": "Fused [ms]",
+    "minutes": "Time [min]",
+    "baseline": "Baseline",
+    "ratio": "Speed-up [×]",
+    "cost_ratio": "Cost [×]",
+    "size_mib": "Size [MiB]",
+    "machine": "Machine",
+}
+
+# The interval of a column, where its table has one: drop_pp has drop_lo and drop_hi.
+_INTERVAL_STEM = {"drop_pp": "drop"}
+
+# Digits after the point, by the unit that a column's name tells: in files, on pages.
+# Files keep what the measurement can resolve and drop what only the last bit decides.
+_DIGITS = {
+    "top1": (4, 2),
+    "drop": (4, 2),
+    "pp": (4, 2),
+    "ratio": (4, 2),
+    "mib": (4, 3),
+    "ms": (4, 3),
+    "minutes": (2, 1),
+}
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write `frame` without its index: UTF-8, "\\n", numbers rounded by their unit.
+
+    The same values give the same bytes on every platform. Floats of columns with a
+    known unit have a fixed number of digits after the point; whole numbers are written
+    whole; all others have 6 significant digits. Missing values are empty.
+    """
+    text = frame.copy()
+    for column in text.columns:
+        digits = _digits(str(column), page=False)
+        text[column] = [_cell(value, digits) for value in text[column]]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.to_csv(index=False, lineterminator="\n").encode())
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A table that `write_csv` wrote; only empty fields are missing values.
+
+    Raises FileNotFoundError in one line where there is none.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"table {path} is missing; 'qstudy collect' makes the tables of a results "
+            "tree"
+        )
+    # The method "none" or a key of digits only must come back as they were written.
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"run": str})
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table as a notebook displays it; the book adds caption, label and CSV link."""
+
+    markdown: str
+    plain: str
+    caption: str
+    name: str
+    csv: str
+
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+        told = {"name": self.name, "caption": self.caption, "csv": f"tables/{self.csv}"}
+        bundle = {
+            "text/markdown": f"{self.caption}\n\n{self.markdown}",
+            "text/plain": f"{self.caption}\n\n{self.plain}",
+        }
+        return bundle, {"text/markdown": told}
+
+
+def show(
+    frame: pd.DataFrame,
+    *,
+    columns: Sequence[str] | Mapping[str, str],
+    caption: str,
+    name: str,
+    csv: str,
+    digits: Mapping[str, int] | None = None,
+    best: Mapping[str, str] | None = None,
+) -> PageTable:
+    """The chosen columns of `frame` as a table of the page.
+
+    `columns` are at most 7 names, or names with their headers (unit in brackets); names
+    alone take the house's headers. A column whose interval stands in the frame is
+    printed with it. `name` is the label for references, `csv` the file of tables/ that
+    holds all columns. `digits` overrides the digits after the point of float columns.
+    `best` maps a column to "max" or "min": its best cells are bold.
+
+    Raises ValueError for too many or unknown columns, no rows, or an unknown `best`.
+    """
+    headers = (
+        dict(columns)
+        if isinstance(columns, Mapping)
+        else {c: HEADERS.get(c, c.replace("_", " ").capitalize()) for c in columns}
+    )
+    _check(frame, headers, name, best or {})
+    cells = {
+        header: _column(frame, column, (digits or {}).get(column))
+        for column, header in headers.items()
+    }
+    plain = pd.DataFrame(cells).to_string(index=False)
+    for column, direction in (best or {}).items():
+        chosen = getattr(frame[column], direction)()
+        shown = cells[headers[column]]
+        cells[headers[column]] = [
+            f"**{text}**" if value == chosen else text
+            for text, value in zip(shown, frame[column], strict=True)
+        ]
+    rules = [
+        "---:" if pd.api.types.is_numeric_dtype(frame[column]) else ":---"
+        for column in headers
+    ]
+    rows = zip(*(map(_escape, column) for column in cells.values()), strict=True)
+    lines = [list(cells), rules, *rows]
+    markdown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return PageTable(markdown, plain, caption, name, csv)
+
+
+def _check(
+    frame: pd.DataFrame,
+    headers: Mapping[str, str],
+    name: str,
+    best: Mapping[str, str],
+) -> None:
+    if not 1 <= len(headers) <= MOST_COLUMNS:
+        raise ValueError(
+            f"table {name!r} has {len(headers)} columns: a page takes 1 to "
+            f"{MOST_COLUMNS}, the CSV behind it takes the rest"
+        )
+    unknown = [column for column in (*headers, *best) if column not in frame]
+    if unknown:
+        raise ValueError(f"columns {unknown} are not among {list(frame.columns)}")
+    if frame.empty:
+        raise ValueError(f"table {name!r} has no rows: loosen what selects them")
+    for column, direction in best.items():
+        if direction not in ("max", "min") or column not in headers:
+            raise ValueError(
+                f"best {column!r}: {direction!r} needs a shown column and 'max' or "
+                "'min'"
+            )
+
+
+def _column(frame: pd.DataFrame, column: str, digits: int | None) -> list[str]:
+    """The column's cells as text, each with its interval where the frame has one."""
+    if digits is None:
+        digits = _digits(column, page=True)
+    shown = [_label(value, digits) for value in frame[column]]
+    stem = _INTERVAL_STEM.get(column, column)
+    low, high = f"{stem}_lo", f"{stem}_hi"
+    if low not in frame or high not in frame:
+        return shown
+    return [
+        text if pd.isna(lo) else f"{text} [{_cell(lo, digits)}, {_cell(hi, digits)}]"
+        for text, lo, hi in zip(shown, frame[low], frame[high], strict=True)
+    ]
+
+
+def _label(value: Any, digits: int | None) -> str:
+    if isinstance(value, str):
+        return METHODS[value].label if value in METHODS else value.replace("_", " ")
+    if isinstance(value, float) and digits is None and not value.is_integer():
+        return "–" if math.isnan(value) else f"{value:.3g}"
+    return _cell(value, digits) or "–"
+
+
+def _digits(column: str, *, page: bool) -> int | None:
+    """Digits after the point for a column, by the first or last word of its name."""
+    words = column.split("_")
+    known = _DIGITS.get(words[-1]) or _DIGITS.get(words[0])
+    return known[page] if known else None
+
+
+def _cell(value: Any, digits: int | None) -> str:
+    """One value as text: a fixed number of digits, or 6 significant ones."""
+    if value is None or value is pd.NA:
+        return ""
+    if not hasattr(value, "dtype") and not isinstance(value, float):
+        return str(value)
+    if not isinstance(value, float):  # NumPy integers, booleans, float32
+        value = value.item()
+        if not isinstance(value, float):
+            return str(value)
+    if math.isnan(value):
+        return ""
+    if digits is not None:
+        # Adding zero makes of -0.0, and of what rounds to it, a plain 0.
+        return f"{round(value, digits) + 0.0:.{digits}f}"
+    if value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return f"{value:.6g}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", r"\|")

@@ -1,0 +1,128 @@
+"""The book builds strictly, and each defect fails the build."""
+
+import re
+
+import pytest
+
+from tests.book import books
+
+SHOW = """
+import os
+from pathlib import Path
+from qstudy.report import figures, tables
+tree = Path(os.environ["QSTUDY_RESULTS"])
+"""
+TABLE = """
+tables.show(
+    tables.read_csv(tree / "tables" / "toy.csv"), columns=["method", "top1"],
+    caption="A *toy* table.", name="tab-toy", csv="toy.csv", best={"top1": "max"},
+)
+"""
+
+# What a browser fetches by itself: scripts, styles, pictures, fonts; not plain links.
+LOADED = re.compile(
+    r"""<(?:script|link|img|iframe)[^>]*?\s(?:src|href)=["']([^"']*)"""
+    r"""|url\(["']?([^)"']*)|["'`](https?://[^"'`]*\.(?:js|css|woff2?))["'`]"""
+)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """The pages of a book that uses every part of the room, and its build log."""
+    folder = tmp_path_factory.mktemp("good")
+    chapters = books.frame(folder, ["home", "shown", "bib"])
+    tree = books.results(folder / "elsewhere" / "results")
+    (chapters / "home.md").write_text(
+        "# Home\n\nDrop: {q}`toy.net.drop`, {q}`toy.net.drop:value`, "
+        "n = {q}`toy.net.drop:n`.\n\nSee [](shown), {numref}`fig-toy-line` and "
+        "{numref}`tab-toy`, and {cite}`wu2020`. Math: $s = 1$.\n"
+    )
+    (chapters / "bib.md").write_text("# References\n\n```{bibliography}\n```\n")
+    books.notebook(
+        chapters / "shown.ipynb",
+        "%md\n# Shown",
+        SHOW.strip(),
+        'figures.show(tree / "figures", "toy_line")',
+        TABLE.strip(),
+    )
+    code, log, pages = books.build(folder, tree)
+    assert code == 0, log[-3000:]
+    return pages
+
+
+def test_numbers_are_printed_with_what_stands_behind_them(good):
+    page = (good / "home.html").read_text()
+    assert "0.05 pp [-0.07, 0.17]</abbr>, <abbr" in page
+    assert 'title="n = 10,000; brackets: 95 % interval; run aaaaaaaa"' in page
+    assert ">10,000</abbr>" in page
+
+
+def test_a_figure_has_its_alt_text_caption_label_and_data(good):
+    page = (good / "shown.html").read_text()
+    assert re.search(r'<img alt="Two points on a falling line."[^>]*\.svg"', page)
+    assert "Fig. 1" in page and "The <em>toy</em> falls by" in page
+    assert 'id="fig-toy-line"' in page
+    link = re.search(r'href="(\.\./_downloads/[^"]*/toy_line\.csv)"', page)
+    assert (good / link[1]).read_text().startswith("method,top1\n")
+    assert "Fig. 1" in (good / "home.html").read_text()
+
+
+def test_a_table_is_native_with_caption_and_csv(good):
+    page = (good / "shown.html").read_text()
+    assert '<table class="table" id="tab-toy">' in page
+    assert "A <em>toy</em> table." in page and page.count("toy</em> table") == 1
+    assert "<strong>91.20</strong>" in page and "static int8" in page
+    link = re.search(r'href="(\.\./_downloads/[^"]*/toy\.csv)"', page)
+    assert (good / link[1]).read_text() == (
+        "method,top1\nfp32,91.2000\nstatic_int8,91.1000\n"
+    )
+
+
+def test_pages_load_nothing_from_other_hosts(good):
+    for path in [*good.glob("*.html"), *(good.parent / "_static").glob("*.css")]:
+        text = path.read_text()
+        loaded = ["".join(groups) for groups in LOADED.findall(text)]
+        hosts = [url for url in loaded if re.match(r"(https?:)?//", url)]
+        assert not hosts, f"{path.name} loads {hosts}"
+    assert (good.parent / "_static" / "mathjax" / "tex-chtml.js").exists()
+    assert "mathjax/tex-chtml.js" in (good / "home.html").read_text()
+
+
+def test_pages_carry_no_date_and_no_path_of_this_machine(good):
+    for path in good.glob("*.html"):
+        text = path.read_text()
+        assert "Last updated" not in text
+        assert str(books.ROOT) not in text and str(good) not in text
+
+
+def test_each_defect_is_named_and_fails_the_build(tmp_path):
+    chapters = books.frame(tmp_path, ["home", "silent"])
+    (chapters / "home.md").write_text(
+        "# Home\n\n[](nowhere)\n\n{q}`toy.net.dorp`\n\n![](dot.png)\n\n"
+        "{csv}`tables/none.csv`\n"
+    )
+    (chapters / "dot.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+    books.notebook(
+        chapters / "silent.ipynb",
+        "%md\n# Silent",
+        f"from IPython.display import SVG\nSVG('{svg}')",
+    )
+    code, log, _ = books.build(tmp_path, books.results(tmp_path / "results"))
+    assert code != 0
+    for expected in (
+        r"home\.md:\d+: WARNING: .*nowhere",
+        r"home\.md:\d+: WARNING: .*'toy\.net\.dorp' is not in numbers\.json, "
+        r"which has: toy\.net\.drop",
+        r"WARNING: image chapters/dot\.png has no alt text",
+        r"WARNING: image .*\.svg has no alt text",
+        r"WARNING: download file not readable: .*none\.csv",
+    ):
+        assert re.search(expected, log), f"{expected} not in\n{log[-4000:]}"
+
+
+def test_a_failing_cell_fails_the_build(tmp_path):
+    chapters = books.frame(tmp_path, ["home"])
+    books.notebook(chapters / "home.ipynb", "%md\n# Home", "1 / 0")
+    code, log, _ = books.build(tmp_path, books.results(tmp_path / "results"))
+    assert code != 0 and "ZeroDivisionError" in log

@@ -1,0 +1,28 @@
+"""A results tree and a work tree of the toy experiment."""
+
+import pytest
+
+from qstudy import experiments
+from qstudy.study import runner
+from qstudy.study.store import Store
+from tests.study import toy
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    """qstudy.experiments holds the toy alone."""
+    monkeypatch.setattr(experiments, "ALL", (toy,))
+    monkeypatch.setattr(experiments, "NAMES", ("toy",))
+    return toy
+
+
+@pytest.fixture
+def stores(tmp_path, toys):
+    return {"work": Store(tmp_path / "work"), "results": Store(tmp_path / "results")}
+
+
+@pytest.fixture
+def filled(stores, toys):
+    """Both stores, all toy runs done in work."""
+    runner.run_missing(toys.grid("full"), **stores)
+    return stores

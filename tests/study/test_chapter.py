@@ -1,0 +1,82 @@
+"""A chapter's parameters: names, types, modes; read mode computes nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+import qstudy
+from qstudy.study.tree import StudyError
+
+
+@pytest.fixture
+def trees(tmp_path, monkeypatch, toys):
+    (tmp_path / "results").mkdir()
+    monkeypatch.setenv("QSTUDY_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("QSTUDY_RESULTS", str(tmp_path / "results"))
+    return tmp_path
+
+
+def test_unknown_mode_names_the_modes(trees):
+    with pytest.raises(ValueError, match=r"mode 'fast' is not one of .*'quick'"):
+        qstudy.chapter("toy", {"mode": "fast"})
+
+
+def test_unknown_chapter_names_the_chapters(trees):
+    with pytest.raises(ValueError, match=r"experiment 'nope' is not one of"):
+        qstudy.chapter("nope", {})
+
+
+def test_unknown_parameter_is_refused(trees):
+    with pytest.raises(ValueError, match=r"parameter 'sed' is not one of"):
+        qstudy.chapter("toy", {"mode": "read", "sed": 1})
+
+
+@pytest.mark.parametrize("given", [{"seed": "1"}, {"mode": 3}, {"seed": True}])
+def test_wrong_type_is_refused(trees, given):
+    with pytest.raises(TypeError, match=r"is needed"):
+        qstudy.chapter("toy", given)
+
+
+def test_read_mode_refuses_to_change_what_is_computed(trees):
+    with pytest.raises(ValueError, match=r"pass -p mode quick"):
+        qstudy.chapter("toy", {"seed": 1})
+
+
+def test_modules_and_ipython_names_are_no_parameters(trees):
+    namespace = {"__name__": "x", "In": [], "get_ipython": 1, "qstudy": qstudy}
+    assert qstudy.chapter("toy", namespace).mode == "read"
+
+
+def test_smoke_computes_once_and_shows(trees, toys, capsys):
+    first = qstudy.chapter("toy", {"mode": "smoke"})
+    assert len(first.frame("toy.csv")) == 8
+    assert "run 8 of 8" in capsys.readouterr().err
+    qstudy.chapter("toy", {"mode": "smoke"})
+    assert "all 8 runs are there" in capsys.readouterr().err
+    assert first.tree == trees / "work" / "smoke"
+
+
+def test_own_parameters_do_not_mix_with_the_study(trees):
+    own = qstudy.chapter("toy", {"mode": "quick", "seed": 5})
+    assert own.tree.parent == trees / "work" / "custom"
+    frame = own.frame("toy.csv")
+    assert len(frame[frame.seed == 5]) == 8  # and the parent of one, seed as it was
+    assert not (trees / "work" / "runs").exists()
+
+
+def test_unknown_number_is_named(trees):
+    shown = qstudy.chapter("toy", {"mode": "smoke"})
+    assert "%" in shown.number("toy.first.top1")
+    with pytest.raises(StudyError, match=r"number 'toy.none'"):
+        shown.number("toy.none")
+
+
+def test_a_results_tree_that_is_not_there(trees):
+    with pytest.raises(StudyError, match=r"is not a folder"):
+        qstudy.chapter("toy", {"results": str(trees / "nowhere")})
+
+
+def test_reading_imports_no_torch():
+    script = "import sys, qstudy; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,98 @@
+"""The command: help with an example, one-line errors, exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from qstudy.study import cli
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path, toys):
+    """Run `qstudy ...` in this process; return (exit code, stdout, stderr)."""
+    (tmp_path / "results").mkdir()
+    monkeypatch.setenv("QSTUDY_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("QSTUDY_RESULTS", str(tmp_path / "results"))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["qstudy", *arguments])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+COMMANDS = [
+    *("plan", "run", "collect", "verify", "publish"),
+    *("data", "doctor", "study", "book"),
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_an_example(command, name):
+    code, out, _ = command(name, "--help")
+    assert code == 0 and f"Example: qstudy {name}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--mode", "fast"], "mode 'fast' is not one of"),
+        (["run", "--experiment", "nope"], "experiment 'nope' is not one of ('toy',)"),
+        (["run", "--only", "zzzz"], "matches 0 runs"),
+        (["run", "--shard", "9/2"], "is not i/n"),
+        (["verify", "/nowhere", "/nowhere"], "is no results tree"),
+        (["collect", "--tree", "/nowhere"], "is not a folder"),
+        (["study", "--mode", "smoke"], "mode 'smoke' is not one of"),
+    ],
+)
+def test_bad_input_is_one_line_and_fails(command, arguments, words):
+    code, _, err = command(*arguments)
+    assert code == 1
+    assert err.startswith("qstudy: ") and words in err and err.count("\n") == 1
+
+
+def test_a_wrong_call_exits_with_2(command):
+    code, _, err = command("run", "--nope")
+    assert code == 2 and "--nope" in err
+
+
+def test_run_plan_and_verify(command, tmp_path):
+    code, out, _ = command("plan", "--mode", "full")
+    assert code == 0 and "8 of 8 runs are missing" in out
+    assert command("run", "--mode", "full", "--shard", "1/2")[0] == 0
+    assert "4 of 8 runs are missing" in command("plan", "--mode", "full")[1]
+    assert command("run", "--mode", "full")[0] == 0
+    work = str(tmp_path / "work")
+    code, out, _ = command("verify", work, work)
+    assert code == 0 and "compared    8, agreeing    8" in out
+
+
+def test_a_damaged_record_stops_the_run_in_one_line(command, tmp_path, toys):
+    command("run", "--mode", "full")
+    path = tmp_path / "work" / "runs" / "toy" / f"{toys.spec(3).key}.json"
+    path.write_text("{")
+    code, _, err = command("run", "--mode", "full")
+    assert code == 1 and "is damaged" in err and err.count("\n") == 1
+
+
+def test_ctrl_c_says_how_to_resume(command, monkeypatch, toys):
+    def interrupted(spec, ctx):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(toys, "run", interrupted)
+    code, _, err = command("run", "--mode", "full")
+    assert code == 130 and "the same command resumes" in err
+
+
+def test_the_installed_command_runs():
+    done = subprocess.run(
+        [sys.executable, "-m", "qstudy", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "publish" in done.stdout
