@@ -92,12 +92,14 @@ class Values:
     `arrays` are per-example results for paired tests (small integers, compressed
     beside the record). `checkpoint` is a safetensors file that the run has written
     into `ctx.resume`; the store takes it over under `checkpoint_name`.
+    `earlier_seconds` is the wall time that a resumed run had taken before this call.
     """
 
     values: Mapping[str, Value]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     checkpoint: Path | None = None
     checkpoint_name: str | None = None
+    earlier_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

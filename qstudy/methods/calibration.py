@@ -25,6 +25,7 @@ def checked_batches(batches: Iterable[Tensor]) -> list[Tensor]:
         # An observer keeps a NaN for good, and the network would answer at random.
         if not bool(torch.isfinite(batch).all()):
             raise ValueError(
-                f"calibration batch {number} holds NaN or infinity: leave such images out"
+                f"calibration batch {number} holds NaN or infinity: leave those "
+                "images out"
             )
     return kept

@@ -14,7 +14,8 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, fx
@@ -45,14 +46,7 @@ def compile_frozen(network: fx.GraphModule) -> Forward:
     def forward(x: Tensor) -> Tensor:
         if x.shape in seen:
             return compiled(x)
-        with warnings.catch_warnings(), _freezing():
-            # Of torch's own code, on importing inductor and on lowering int8 layers.
-            warnings.filterwarnings(
-                "ignore", r"`torch\.jit\.script_method` is dep", DeprecationWarning
-            )
-            warnings.filterwarnings(
-                "ignore", "To copy construct from a tensor", UserWarning
-            )
+        with inductor_noise(), _freezing():
             y = compiled(x)
         seen.add(x.shape)
         return y
@@ -60,7 +54,23 @@ def compile_frozen(network: fx.GraphModule) -> Forward:
     return forward
 
 
-def _freezing():
+@contextmanager
+def inductor_noise() -> Iterator[None]:
+    """Silence two warnings about torch's own code; every other warning passes.
+
+    One comes when inductor is imported, one when it lowers int8 layers.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", r"`torch\.jit\.script_method` is dep", DeprecationWarning
+        )
+        warnings.filterwarnings(
+            "ignore", "To copy construct from a tensor", UserWarning
+        )
+        yield
+
+
+def _freezing() -> AbstractContextManager:
     # Imported late: inductor is slow to load and only this form needs it.
     import torch._inductor.config as inductor
 

@@ -1,15 +1,15 @@
 """Fold batch normalization into the convolution before it, and see what that changes.
 
 In eval mode batch normalization is affine per channel, and a convolution is linear, so
-the two are one convolution (Jacob et al. 2018, equation 14; Krishnamoorthi 2018, section
-3.1.4):
+the two are one convolution (Jacob et al. 2018, equation 14; Krishnamoorthi 2018,
+section 3.2.2):
 
     gamma (W*x + b - mean) / sqrt(var + eps) + beta = W' * x + b'
     W' = W s,   b' = (b - mean) s + beta,   s = gamma / sqrt(var + eps)
 
 with one s per output channel: padding, stride, dilation and groups play no part. The
-other order (normalization before a zero-padded convolution) does not fold exactly and is
-not covered.
+other order (normalization before a zero-padded convolution) does not fold exactly and
+is not covered.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from qstudy.methods import legacy
 class Pair:
     """Module paths: `conv` feeds `bn` and nothing else; `relu` follows, where one does.
 
-    `relu` is None too where that ReLU module is called elsewhere as well: taking it into
-    the group would take it away from there.
+    `relu` is None too where that ReLU module is called elsewhere as well: taking it
+    into the group would take it away from there.
     """
 
     conv: str
@@ -120,10 +120,10 @@ def find_pairs(model: nn.Module) -> list[Pair]:
 def fuse(model: nn.Module) -> nn.Module:
     """A copy of `model` in eval mode with every pair folded by `fold_bn`.
 
-    The convolution keeps its place and gains a bias; the normalization becomes Identity;
-    a ReLU stays what it was.
+    The convolution keeps its place and gains a bias; the normalization becomes
+    Identity; a ReLU stays what it was.
     """
-    fused = copy.deepcopy(model).eval()
+    fused = copy.deepcopy(model)
     for pair in find_pairs(fused):
         conv, bn = fused.get_submodule(pair.conv), fused.get_submodule(pair.bn)
         with torch.no_grad():
@@ -138,14 +138,14 @@ def fuse(model: nn.Module) -> nn.Module:
             )
         conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
         fused.set_submodule(pair.bn, nn.Identity())
-    return fused
+    return fused.eval()
 
 
 def fuse_torch(model: nn.Module) -> nn.Module:
     """`fuse` by torch.ao.quantization.fuse_modules, which static quantization expects.
 
-    Here a ReLU joins its convolution in one module, ConvReLU2d. ReLU6 stays outside, for
-    torch has no such module. Raises ImportError where torch no longer has the API.
+    Here a ReLU joins its convolution in one module, ConvReLU2d. ReLU6 stays outside,
+    for torch has no such module. Raises ImportError where torch no longer has the API.
     """
     api = legacy.eager_api()
     fused = copy.deepcopy(model).eval()
@@ -153,7 +153,8 @@ def fuse_torch(model: nn.Module) -> nn.Module:
     for pair in find_pairs(fused):
         joins = pair.relu and type(fused.get_submodule(pair.relu)) is nn.ReLU
         groups.append([pair.conv, pair.bn, *([pair.relu] if joins else [])])
-    return api.fuse_modules(fused, groups) if groups else fused
+    # Once more, because the modules that fusing made are in training mode.
+    return (api.fuse_modules(fused, groups) if groups else fused).eval()
 
 
 def operations(model: nn.Module) -> dict[str, int]:

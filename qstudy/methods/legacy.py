@@ -66,7 +66,7 @@ def engine(name: str) -> Iterator[None]:
     """
     backend = torch.backends.quantized
     before = backend.engine
-    # Asked first, because a network that runs under its engine passes here on each call.
+    # Asked first: a network that runs under its engine passes here on each call.
     if name == before:
         yield
         return

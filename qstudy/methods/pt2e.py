@@ -1,9 +1,9 @@
 """Static int8 quantization by export (PT2E): torchao's supported successor of `static`.
 
 The network is exported to a graph, batch normalization folded, and quantize/dequantize
-nodes put around what inductor's int8 kernels on x86 can take. Run as it is, such a graph
-is a simulation in float32, slower than fp32; compiled with frozen weights, it runs int8
-kernels. Numbers of nodes tell whether anything was quantized at all, for lowering can
+nodes put around what inductor's int8 kernels on x86 can take. Run as it is, such a
+graph is a simulation in float32, slower than fp32; compiled with frozen weights, it
+runs int8 kernels. Node counts tell whether anything was quantized at all, for that can
 fail silently. Needs torchao (the extra `engines`).
 """
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qstudy.methods.calibration import checked_batches
-from qstudy.methods.frozen import Forward, compile_frozen
+from qstudy.methods.frozen import Forward, compile_frozen, inductor_noise
 from qstudy.methods.static import ACTIVATION_BITS
 
 
@@ -91,21 +91,21 @@ class NodeCount:
 def count_nodes(network: fx.GraphModule) -> NodeCount:
     """Count the quantize, dequantize and conv/linear/add nodes of `network`."""
     names = [str(n.target) for n in network.graph.nodes if n.op == "call_function"]
-    compute = ("aten.conv2d", "aten.linear", "aten.add")
+
+    def count(*prefixes: str) -> int:
+        return sum(name.startswith(prefixes) for name in names)
+
     return NodeCount(
-        quantize=sum(
-            name.startswith("quantized_decomposed.quantize") for name in names
-        ),
-        dequantize=sum(
-            name.startswith("quantized_decomposed.dequantize") for name in names
-        ),
-        compute=sum(name.startswith(compute) for name in names),
+        quantize=count("quantized_decomposed.quantize"),
+        dequantize=count("quantized_decomposed.dequantize"),
+        compute=count("aten.conv2d", "aten.linear", "aten.add."),
     )
 
 
 def _torchao(name: str) -> ModuleType:
     try:
-        return importlib.import_module(f"torchao.quantization.pt2e.{name}")
+        with inductor_noise():
+            return importlib.import_module(f"torchao.quantization.pt2e.{name}")
     except ImportError as error:
         raise ImportError(
             f"torchao's PT2E quantization is not importable ({error}): install this "

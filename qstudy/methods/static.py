@@ -60,8 +60,8 @@ class StaticConfig:
 class QuantizedResNet(nn.Module):
     """A converted network that runs under the engine its weights are packed for.
 
-    (B, 3, H, W) float32 in, (B, classes) float32 out; every call sets torch's engine and
-    restores it (see legacy.engine).
+    (B, 3, H, W) float32 in, (B, classes) float32 out; every call sets torch's engine
+    and restores it (see legacy.engine).
     """
 
     def __init__(self, network: nn.Module, *, engine: str) -> None:
@@ -154,7 +154,7 @@ def qconfig(config: StaticConfig) -> Any:
 
 @dataclass(frozen=True)
 class QuantizedShare:
-    """Compute modules by type name: those with int8 kernels, and those left in float."""
+    """Compute modules by type name: those with int8 kernels and those left in float."""
 
     quantized_types: dict[str, int]
     floating_types: dict[str, int]

@@ -29,8 +29,12 @@ class WeightRanges:
 
     @property
     def spread(self) -> float:
-        """Largest channel range over the median one; 1 where one scale suits all."""
-        return self.per_tensor / self.per_channel.median().item()
+        """Largest channel range over the median one; 1 where one scale suits all.
+
+        Infinite where half of the channels or more are zero.
+        """
+        median = self.per_channel.median().item()
+        return self.per_tensor / median if median > 0 else math.inf
 
 
 def weight_ranges(weight: Tensor) -> WeightRanges:

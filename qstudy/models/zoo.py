@@ -1,7 +1,7 @@
 """Every network of the study by name: random weights from a seed, or a checkpoint.
 
-The CIFAR ResNets are this repository's own; resnet18 and mobilenet_v2 are torchvision's,
-imported only when asked for, through qstudy.data's guard.
+The CIFAR ResNets are this repository's own; resnet18 and mobilenet_v2 are
+torchvision's, imported only when asked for, through the guard in qstudy.data.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ MOST_LINES = 15
 MOST_COLUMNS = 80
 
 _MEASURED = re.compile(
-    r"""(?<![\w.])(?:
+    r"""(?<![\w.])(?<!arXiv:)(?:
       \d[\d,]*\.\d+                                  # a decimal
     | \d[\d,]*\s?(?:%|per\ ?cent\b)                  # a percentage
     | \d[\d,]*\s?×(?!\s?\d)                          # a ratio, but not 32 × 32

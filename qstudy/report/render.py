@@ -21,6 +21,9 @@ class AltTextRenderer(NbElementRenderer):
         for image in images:
             if told.get("alt"):
                 image["alt"] = told["alt"]
+                # Our figures have a light ground of their own: the theme's class for
+                # pictures that dark pages leave as they are.
+                image["classes"].append("dark-light")
         if not told.get("caption"):
             return images
         figure = nodes.figure("", *images)
@@ -39,9 +42,7 @@ class AltTextRenderer(NbElementRenderer):
         (table,) = [node for node in children if isinstance(node, nodes.table)]
         table.insert(0, nodes.title("", "", *self._inline(told["caption"], data)))
         self._label(table, told, data)
-        # Wide tables scroll inside their own box, not with the page.
-        box = nodes.container("", table, classes=["table-scroll"])
-        return [box, self._source("All columns", told, data)]
+        return [table, self._source("All columns", told, data)]
 
     def _inline(self, text: str, data: MimeData) -> list[nodes.Node]:
         parsed = nodes.Element()

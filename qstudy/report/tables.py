@@ -203,7 +203,8 @@ def _label(value: Any, digits: int | None) -> str:
         return METHODS[value].label if value in METHODS else value.replace("_", " ")
     if isinstance(value, float) and digits is None and not value.is_integer():
         return "–" if math.isnan(value) else f"{value:.3g}"
-    return _cell(value, digits) or "–"
+    text = _cell(value, digits) or "–"
+    return f"{int(text):,}" if text.isdigit() and len(text) > 4 else text
 
 
 def _digits(column: str, *, page: bool) -> int | None:

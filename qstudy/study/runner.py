@@ -128,7 +128,7 @@ def run_one(spec: RunSpec, *, work: Store, results: Store) -> RunRecord:
         values=outcome.values,
         inputs=context.inputs,
         artifacts={},
-        seconds=time.perf_counter() - started,
+        seconds=outcome.earlier_seconds + time.perf_counter() - started,
         peak_mib=system.peak_memory_mib(),
         versions=system.versions(),
         commit=system.commit(),

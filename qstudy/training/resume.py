@@ -52,7 +52,7 @@ def load_state(
         with safe_open(path, framework="pt") as stored:
             about = stored.metadata()
             tensors: dict[str, Tensor] = {
-                k: stored.get_tensor(k) for k in stored.keys()
+                name: stored.get_tensor(name) for name in list(stored.keys())
             }
     except SafetensorError as error:
         raise ValueError(

@@ -1,0 +1,86 @@
+"""The book's own pages build strictly, whatever the numbers say."""
+
+import json
+import re
+import shutil
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+
+from qstudy.report import lint, tables
+from tests.book import books
+
+STUBS = ("fusion", "static", "data")
+FRAME = ("index", "introduction", "rerun", "scope", "references")
+KEY = re.compile(r"\{q\}`([^`:]+)")
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The built pages of the frame, over made-up numbers."""
+    folder = tmp_path_factory.mktemp("frame")
+    chapters = books.frame(folder, ["index"])
+    shutil.copy(books.ROOT / "_toc.yml", folder)
+    for name in STUBS:
+        (chapters / f"{name}.md").write_text(f"# The page {name}\n")
+    for name in FRAME:
+        for source in (books.ROOT / "chapters").glob(f"{name}.*"):
+            shutil.copy(source, chapters)
+    keys = {key for p in chapters.glob("*.*") for key in KEY.findall(p.read_text())}
+    assert "static.claim.size" in keys
+    tree = folder / "results"
+    row = {"model": "resnet20", "stage": "interim", "epochs": 20, "parameters": 272474}
+    row |= {"top1": 91.23, "top1_lo": 90.7, "top1_hi": 91.8, "n": 10000}
+    tables.write_csv(pd.DataFrame([row]), tree / "tables" / "baselines.csv")
+    numbers = {key: {"value": "TOLD"} for key in keys}
+    (tree / "numbers.json").write_text(json.dumps(numbers))
+    code, log, built = books.build(folder, tree)
+    assert code == 0, log[-3000:]
+    return built
+
+
+def test_the_front_page_is_the_index_and_links_to_every_page(pages):
+    front = (pages.parent / "index.html").read_text()
+    assert "chapters/index.html" in front
+    index = (pages / "index.html").read_text()
+    for name in (*STUBS, *FRAME):
+        assert f'href="{name}.html"' in index or name == "index"
+    assert index.count("TOLD") >= 12
+
+
+def test_the_introduction_shows_its_table_and_hides_its_parameters(pages):
+    page = (pages / "introduction.html").read_text()
+    assert "91.23 [90.70, 91.80]" in page and 'id="tab-baselines"' in page
+    assert "q = 13, dequantized 0.1024, error +0.0024" in page
+    assert "양자화" in page
+    assert 'id="verdict-rules"' in page
+    assert not re.search(r'mode</span>\s*<span class="o">=', page)
+
+
+def test_the_bibliography_holds_every_entry(pages):
+    entries = re.findall(
+        r"@\w+\{(\w+),", (books.ROOT / "chapters" / "references.bib").read_text()
+    )
+    page = (pages / "references.html").read_text()
+    assert len(entries) == len(set(entries)) >= 14
+    assert page.count('class="citation"') == len(entries)
+
+
+def test_toc_names_the_pages_in_order():
+    toc = yaml.safe_load((books.ROOT / "_toc.yml").read_text())
+    files = [toc["root"]] + [c["file"] for p in toc["parts"] for c in p["chapters"]]
+    order = "index introduction fusion static rerun data scope references"
+    assert files == [f"chapters/{name}" for name in order.split()]
+
+
+def test_nothing_measured_is_typed_and_notebooks_are_tidy():
+    assert lint.lint(books.ROOT) == []
+
+
+def test_every_notebook_of_the_book_was_linted():
+    chapters = books.ROOT / "chapters"
+    for path in chapters.glob("*.ipynb"):
+        ids = [cell.id for cell in nbformat.read(path, as_version=4).cells]
+        assert len(ids) == len(set(ids)), path.name

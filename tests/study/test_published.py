@@ -1,0 +1,63 @@
+"""The committed results: collect reproduces every derived file byte for byte."""
+
+import shutil
+
+import pytest
+
+from qstudy import experiments
+from qstudy.report import numbers
+from qstudy.study import notebooks
+from qstudy.study.collect import collect
+from qstudy.study.store import Store
+from qstudy.study.tree import repository
+
+RESULTS = repository() / "results"
+
+
+def derived(root):
+    folders = [root / "tables", root / "figures"]
+    files = [p for folder in folders for p in folder.rglob("*") if p.is_file()]
+    return {
+        p.relative_to(root).as_posix(): p.read_bytes()
+        for p in [*files, root / "numbers.json"]
+    }
+
+
+def test_collect_reproduces_the_derived_files_byte_for_byte(tmp_path):
+    tree = tmp_path / "results"
+    for folder in ("runs", "systems", "checkpoints"):
+        shutil.copytree(RESULTS / folder, tree / folder)
+    collect(tree, origin="published")
+    again, committed = derived(tree), derived(RESULTS)
+    assert sorted(again) == sorted(committed)
+    for name, content in committed.items():
+        assert again[name] == content, name
+
+
+def test_readme_holds_the_published_numbers():
+    text = (repository() / "README.md").read_text(encoding="utf-8")
+    assert numbers.rewrite_markers(text, numbers.load(RESULTS)) == text
+    assert "<!-- q:" in text
+
+
+@pytest.mark.parametrize("experiment", experiments.ALL, ids=experiments.NAMES)
+def test_the_full_grid_is_published_and_nothing_else(experiment):
+    keys = {spec.key for spec in experiment.grid("full")}
+    records = Store(RESULTS).records(experiment.NAME, experiment.VERSION)
+    assert {r.spec.key for r in records} == keys
+    assert {spec.key for spec in experiment.grid("quick")} <= keys
+
+
+def test_every_checkpoint_is_what_its_record_says():
+    store = Store(RESULTS)
+    made = [
+        store.checkpoint(record)
+        for experiment in experiments.ALL
+        for record in store.records(experiment.NAME, experiment.VERSION)
+        if any(name.startswith("checkpoint:") for name in record.artifacts)
+    ]
+    assert sorted(made) == sorted((RESULTS / "checkpoints").iterdir())
+
+
+def test_every_experiment_with_a_notebook_is_a_chapter():
+    assert set(notebooks.chapters()) & set(experiments.NAMES) == {"fusion", "static"}
