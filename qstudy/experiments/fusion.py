@@ -8,6 +8,7 @@ folding. `rounding`: what those errors cost in accuracy, weights alone rounded.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from qstudy.experiments import baselines, timing
@@ -215,12 +216,12 @@ def _rounding(spec: RunSpec, ctx: Context) -> Values:
     values, arrays = {}, {}
 
     def rounded(source: Any, granularity: str) -> Any:
-        copy = fusion.copy.deepcopy(source)
+        twin = copy.deepcopy(source)
         with torch.no_grad():
             for path in convolutions:
-                weight = copy.get_submodule(path).weight
+                weight = twin.get_submodule(path).weight
                 weight.copy_(weights.round_weight(weight, granularity=granularity))
-        return copy
+        return twin
 
     variants = {"fp32": fusion.fuse(model)}
     for granularity in weights.GRANULARITIES:

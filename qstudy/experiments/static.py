@@ -39,7 +39,7 @@ FP32_CANDIDATES = (
 )
 BF16_CANDIDATES = ("bf16:eager", "bf16:channels_last_fused", "bf16:compiled")
 ENGINES = ("x86", "onednn", "fbgemm", "qnnpack")
-INT8_CANDIDATES = tuple(f"int8:{engine}" for engine in ENGINES)
+INT8_CANDIDATES = (*(f"int8:{engine}" for engine in ENGINES), "int8:pt2e")
 
 
 def evaluate_spec(parent: RunSpec, *, draw: int = 0, **how: Any) -> RunSpec:
@@ -235,7 +235,7 @@ def timed_forward(
     """
     import torch
 
-    from qstudy.methods import fp32, static
+    from qstudy.methods import fp32, pt2e, static
     from qstudy.models import zoo
     from qstudy.training.batches import normalise
 
@@ -244,7 +244,9 @@ def timed_forward(
     precision, _, how = name.partition(":")
     images = np.load(calibration, allow_pickle=False)
     x = normalise(np.resize(images, (batch, *images.shape[1:])))
-    if precision == "int8":
+    if name == "int8:pt2e":
+        forward = pt2e.compiled(pt2e.quantize_pt2e(network, [normalise(images)]))
+    elif precision == "int8":
         config = static.StaticConfig(
             engine=how,
             weight_granularity=HEADLINE["granularity"],
