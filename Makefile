@@ -31,7 +31,7 @@ test: $(STAMP) ## Run all tests
 book: $(STAMP) ## Build the book from results/, computing nothing
 	@$(BIN)/qstudy book
 
-full: $(STAMP) ## Compute every run of the study from scratch into work/ (about 30 hours)
+full: $(STAMP) ## Compute every run of the study from scratch into work/ (qstudy plan says how long)
 	@$(BIN)/qstudy run --mode full
 
 verify: $(STAMP) ## Compare work/ with results/, value by value

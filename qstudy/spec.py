@@ -161,6 +161,9 @@ class Context(Protocol):
     def checkpoint(self, parent: RunSpec) -> Path:
         """The safetensors file of `parent`, its SHA-256 checked."""
 
+    def pretrained(self, name: str) -> Path:
+        """The safetensors file of third-party weights, checked; qstudy.data.weights."""
+
     def progress(
         self, total: int, description: str
     ) -> AbstractContextManager[Callable[[str], None]]:

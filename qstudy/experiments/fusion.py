@@ -9,6 +9,7 @@ folding. `rounding`: what those errors cost in accuracy, weights alone rounded.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 from qstudy.experiments import baselines, timing
@@ -31,6 +32,8 @@ PARAMETERS: dict[str, Any] = {}
 
 MODELS = ("resnet20", "resnet18", "mobilenet_v2")
 VARIANTS = ("unfused", "fused")
+# Third-party ImageNet weights with depthwise convolutions; read, never run.
+EFFICIENTNET = "efficientnet_lite0"
 
 
 def _spec(task: str, model: str, parent: RunSpec | None, **more: Any) -> RunSpec:
@@ -54,7 +57,7 @@ def _timing(model: str, parent: RunSpec | None, *, batch: int, **more: Any) -> R
 
 
 def grid(mode: str) -> list[RunSpec]:
-    """quick: all but the timings, of which ResNet-20's at batch 1. full: all."""
+    """quick: all that ResNet-20 needs but its timing at batch 64. full: all."""
     if mode == "smoke":
         parent = baselines.smoke()
         few = {"processes": 2, "rounds": 3, "seconds": 0.3, "warmup_seconds": 0.1}
@@ -72,6 +75,7 @@ def grid(mode: str) -> list[RunSpec]:
     quick += [_timing("resnet20", parent, batch=1)]
     if mode == "quick":
         return quick
+    quick += [_spec("ranges", EFFICIENTNET, None)]
     timings = [_timing(*network, batch=b) for network in networks for b in (1, 64)]
     return list(dict.fromkeys(quick + timings))
 
@@ -183,23 +187,54 @@ def timed_forward(*, name: str, model: str, checkpoint: str, batch: int) -> Any:
 
 
 def _ranges(spec: RunSpec, ctx: Context) -> Values:
-    from qstudy.methods import fusion, weights
+    from qstudy.methods import weights
 
-    model = network(spec.params["model"], _checkpoint(spec, ctx))
-    fused = fusion.fuse(model)
     values = {}
-    for pair in fusion.find_pairs(model):
-        for when, source in (("unfused", model), ("fused", fused)):
-            weight = source.get_submodule(pair.conv).weight
-            key = f"{pair.conv}/{when}"
+    for layer, unfused, fused in _folded_weights(spec, ctx):
+        inputs = Value(unfused.shape[1], "count", "exact")
+        values[f"{layer}/inputs"] = inputs  # per output channel: 1 where depthwise
+        for when, weight in (("unfused", unfused), ("fused", fused)):
             spread = weights.weight_ranges(weight).spread
-            values[f"{key}/spread"] = Value(spread, "", "isa", tolerance=1e-3)
+            key = f"{layer}/{when}"
+            values[f"{key}/spread"] = Value(spread, "", "isa", tolerance=1e-3 * spread)
             for granularity in weights.GRANULARITIES:
                 sqnr = weights.weight_sqnr(weight, granularity=granularity)
                 values[f"{key}/{granularity}_sqnr"] = Value(
                     sqnr, "dB", "isa", tolerance=0.01
                 )
     return Values(values=values)
+
+
+def _folded_weights(spec: RunSpec, ctx: Context) -> Iterator[tuple[str, Any, Any]]:
+    """(layer, its weight before folding, after) of a network that was trained."""
+    from qstudy.methods import fusion
+
+    if spec.params["model"] == EFFICIENTNET:
+        from safetensors.torch import load_file
+
+        from qstudy.models import efficientnet_lite
+
+        state = load_file(ctx.pretrained(EFFICIENTNET))
+        for conv in efficientnet_lite.convolutions(state):
+            folded, _ = fusion.fold_bn(
+                conv.weight,
+                None,
+                mean=conv.mean,
+                var=conv.var,
+                gamma=conv.gamma,
+                beta=conv.beta,
+                eps=efficientnet_lite.EPSILON,
+            )
+            yield conv.name, conv.weight, folded
+        return
+    model = network(spec.params["model"], _checkpoint(spec, ctx))
+    fused = fusion.fuse(model)
+    for pair in fusion.find_pairs(model):
+        yield (
+            pair.conv,
+            model.get_submodule(pair.conv).weight,
+            fused.get_submodule(pair.conv).weight,
+        )
 
 
 def _rounding(spec: RunSpec, ctx: Context) -> Values:

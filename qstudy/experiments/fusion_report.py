@@ -76,20 +76,23 @@ def _rounding_rows(record: RunRecord) -> Iterator[dict[str, Any]]:
 
 
 def _range_rows(record: RunRecord) -> Iterator[dict[str, Any]]:
-    layers: dict[str, dict[str, float]] = {}
+    # A layer's own name may hold dots, never slashes.
+    layers: dict[str, dict[str, Any]] = {}
     for key, value in record.values.items():
-        layer, when, quantity = key.split("/")
-        layers.setdefault(layer, {})[f"{quantity}_{when}"] = value.value
+        layer, *rest = key.split("/")
+        layers.setdefault(layer, {})["_".join(reversed(rest))] = value.value
     for layer, row in layers.items():
-        yield {"layer": layer, **row}
+        inputs = row.pop("inputs")
+        kind = "depthwise" if inputs == 1 else "dense"
+        yield {"layer": layer, "kind": kind, **row}
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
     """fusion_latency: ratios; fusion_ranges: int8 errors layer by layer."""
     if "fusion_latency.csv" in tables:
         yield _latency_figure(tables["fusion_latency.csv"])
-    for _, layers in tables.get("fusion_ranges.csv", pd.DataFrame()).groupby("model"):
-        yield _ranges_figure(layers.reset_index(drop=True))
+    if "fusion_ranges.csv" in tables:
+        yield _ranges_figure(tables["fusion_ranges.csv"])
 
 
 def _latency_figure(timed: pd.DataFrame) -> Figure:
@@ -130,47 +133,50 @@ def _latency_figure(timed: pd.DataFrame) -> Figure:
     )
 
 
-def _ranges_figure(layers: pd.DataFrame) -> Figure:
-    figure, axis = style.new_figure(height=3.6)
-    positions = range(1, len(layers) + 1)
+def _ranges_figure(ranges: pd.DataFrame) -> Figure:
+    models = sorted(ranges.model.unique(), reverse=True)  # ResNets first
+    figure, axes = style.new_figure(
+        columns=len(models), height=3.8, sharey=True, squeeze=False
+    )
     looks = {
         "per_channel_sqnr_unfused": ("#0072B2", "D", "none", "per channel, unfolded"),
         "per_channel_sqnr_fused": ("#0072B2", "D", "full", "per channel, folded"),
         "per_tensor_sqnr_unfused": ("#D55E00", "o", "none", "per tensor, unfolded"),
         "per_tensor_sqnr_fused": ("#D55E00", "o", "full", "per tensor, folded"),
     }
-    for column, (colour, marker, fill, label) in looks.items():
-        axis.plot(
-            positions,
-            layers[column],
-            color=colour,
-            marker=marker,
-            fillstyle=fill,
-            linestyle="-" if fill == "full" else ":",
-            label=label,
+    told = []
+    for axis, model in zip(axes[0], models, strict=True):
+        layers = ranges[ranges.model == model]
+        for column, (colour, marker, fill, label) in looks.items():
+            axis.plot(
+                range(1, len(layers) + 1),
+                layers[column],
+                color=colour,
+                marker=marker,
+                markersize=4,
+                fillstyle=fill,
+                linewidth=0.8,
+                linestyle="-" if fill == "full" else ":",
+                label=label,
+            )
+        axis.set_xlabel(f"{model}: convolution, from input on")
+        loss = layers.per_tensor_sqnr_unfused - layers.per_tensor_sqnr_fused
+        channel = layers.per_channel_sqnr_unfused - layers.per_channel_sqnr_fused
+        told.append(
+            f"{model}, {len(layers)} convolutions: with one scale a tensor folding "
+            f"costs {loss.median():.1f} dB in the median layer and {loss.max():.1f} dB "
+            f"in the worst, with one scale a channel {channel.abs().max():.1f} dB at "
+            "most"
         )
-    axis.set_xlabel("convolution, from input to output")
-    axis.set_ylabel("int8 weights: SQNR [dB]\n(up is better)")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    loss = layers.per_tensor_sqnr_unfused - layers.per_tensor_sqnr_fused
-    channel = layers.per_channel_sqnr_unfused - layers.per_channel_sqnr_fused
-    model = layers.model.iloc[0]
+    axes[0, 0].set_ylabel("int8 weights: SQNR [dB]\n(up is better)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return Figure(
         name="fusion_ranges",
         figure=figure,
-        data=layers,
-        alt=(
-            f"Signal-to-quantization-noise ratio of int8 weights of the {len(layers)} "
-            f"convolutions of {model}. Folding changes it per tensor by "
-            f"{-loss.max():.1f} to {-loss.min():+.1f} dB, per channel by at most "
-            f"{channel.abs().max():.1f} dB."
-        ),
-        caption=(
-            f"With one scale a tensor, folding batch normalisation costs "
-            f"{loss.median():.1f} dB in the median layer of {model} (worst "
-            f"{loss.max():.1f} dB); with one scale a channel "
-            f"{channel.median():.1f} dB."
-        ),
+        data=ranges,
+        alt=f"Signal-to-quantization-noise ratio of int8 weights. {'; '.join(told)}.",
+        caption=f"What folding does to int8 weights. {'; '.join(told)}.",
     )
 
 
@@ -221,4 +227,12 @@ def _range_numbers(key: str, layers: pd.DataFrame) -> dict[str, Number]:
         quoted[f"{key}.{short}_sqnr_loss"] = Number(
             loss.median(), "dB", 2, n=n, runs=runs
         )
+        quoted[f"{key}.{short}_sqnr_loss_max"] = Number(
+            loss.max(), "dB", 2, n=n, runs=runs
+        )
+        depthwise = loss[layers.kind == "depthwise"]
+        if len(depthwise):
+            quoted[f"{key}.{short}_sqnr_loss_depthwise"] = Number(
+                depthwise.median(), "dB", 2, n=len(depthwise), runs=runs
+            )
     return quoted

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from qstudy import data, experiments
 from qstudy.spec import RunRecord, RunSpec
-from qstudy.study.store import Store
+from qstudy.study.store import Store, sha256_file
 from qstudy.study.tree import StudyError
 
 
@@ -51,6 +51,11 @@ class RunContext:
         )
         if store.root == self.results.root:
             self.origin = "from-checkpoint"
+        return path
+
+    def pretrained(self, name: str) -> Path:
+        path = data.weights.path(name)
+        self.inputs[f"weights:{name}"] = sha256_file(path)
         return path
 
     @contextmanager
@@ -92,6 +97,8 @@ def stale_reason(record: RunRecord, *, work: Store, results: Store) -> str:
         sort, _, rest = name.partition(":")
         if sort == "data":
             now = data.sha256(*rest.split("/"))
+        elif sort == "weights":  # their SHA-256 is pinned in the code that loads them
+            now = sha
         else:
             parent = work.by_key(*rest.split("/")) or results.by_key(*rest.split("/"))
             now = checkpoint_sha256(parent) if parent else sha
