@@ -75,12 +75,11 @@ def grid(mode: str) -> list[RunSpec]:
 
 def run(spec: RunSpec, ctx: Context) -> Values:
     """Train, evaluate once on the test images at the last epoch, keep the network."""
-    from safetensors.torch import save_file
-
     from qstudy.measure import accuracy, system
     from qstudy.models import zoo
     from qstudy.training.loop import predict, train
     from qstudy.training.recipe import Recipe
+    from qstudy.training.resume import write_tensors
 
     params = spec.params
     recipe = Recipe(**params["recipe"])
@@ -104,8 +103,9 @@ def run(spec: RunSpec, ctx: Context) -> Values:
         predictions = predict(model, test_images).argmax(1).numpy().astype("uint8")
     top1 = accuracy.top1(predictions, test_labels)
     before = log[: len(log) - len(epochs_here)]
-    checkpoint = ctx.resume / "checkpoint.safetensors"
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, checkpoint)
+    checkpoint = write_tensors(
+        model.state_dict(), ctx.resume / "checkpoint.safetensors"
+    )
     stage = f"{params['stage']}-s{spec.seed}"
     return Values(
         values={

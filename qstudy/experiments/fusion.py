@@ -37,7 +37,8 @@ EFFICIENTNET = "efficientnet_lite0"
 
 
 def _spec(task: str, model: str, parent: RunSpec | None, **more: Any) -> RunSpec:
-    params = {"task": task, "model": model, **more}
+    # Threads are a parameter of every task: they decide the order of sums.
+    params = {"task": task, "model": model, "threads": 2, **more}
     if parent is not None:
         params |= {"dataset": parent.params["dataset"], "parent": parent.as_dict()}
     return RunSpec(experiment=NAME, version=VERSION, params=params)
@@ -46,7 +47,6 @@ def _spec(task: str, model: str, parent: RunSpec | None, **more: Any) -> RunSpec
 def _timing(model: str, parent: RunSpec | None, *, batch: int, **more: Any) -> RunSpec:
     common = {
         "batch": batch,
-        "threads": 2,
         "candidates": list(VARIANTS),
         "processes": 5,
         "rounds": 50,
@@ -62,8 +62,8 @@ def grid(mode: str) -> list[RunSpec]:
         parent = baselines.smoke()
         few = {"processes": 2, "rounds": 3, "seconds": 0.3, "warmup_seconds": 0.1}
         return [
-            _spec("agreement", "resnet8", parent),
-            _spec("ranges", "resnet8", parent),
+            _spec("agreement", "resnet8", parent, threads=1),
+            _spec("ranges", "resnet8", parent, threads=1),
             _spec("rounding", "resnet8", parent, threads=1),
             *(_timing("resnet8", parent, batch=b, threads=1, **few) for b in (1, 64)),
         ]
@@ -71,7 +71,7 @@ def grid(mode: str) -> list[RunSpec]:
     networks = [(m, parent if m == "resnet20" else None) for m in MODELS]
     quick = [_spec("agreement", *network) for network in networks]
     quick += [_spec("ranges", "resnet20", parent)]
-    quick += [_spec("rounding", "resnet20", parent, threads=2)]
+    quick += [_spec("rounding", "resnet20", parent)]
     quick += [_timing("resnet20", parent, batch=1)]
     if mode == "quick":
         return quick
@@ -82,6 +82,8 @@ def grid(mode: str) -> list[RunSpec]:
 
 def run(spec: RunSpec, ctx: Context) -> Values:
     """Do the task that `spec` names."""
+    from qstudy.measure import system
+
     tasks = {
         "agreement": _agreement,
         "latency": _latency,
@@ -90,7 +92,8 @@ def run(spec: RunSpec, ctx: Context) -> Values:
     }
     if spec.params["task"] not in tasks:
         raise ValueError(f"task {spec.params['task']!r} is not one of {tuple(tasks)}")
-    return tasks[spec.params["task"]](spec, ctx)
+    with system.threads(spec.params["threads"]):
+        return tasks[spec.params["task"]](spec, ctx)
 
 
 def network(model: str, checkpoint: str = "") -> Any:
@@ -241,7 +244,7 @@ def _rounding(spec: RunSpec, ctx: Context) -> Values:
     """Top-1 with int8 weights: folded then rounded, or rounded then folded."""
     import torch
 
-    from qstudy.measure import accuracy, system
+    from qstudy.measure import accuracy
     from qstudy.methods import fusion, weights
     from qstudy.training.loop import predict
 
@@ -262,10 +265,7 @@ def _rounding(spec: RunSpec, ctx: Context) -> Values:
     for granularity in weights.GRANULARITIES:
         variants[f"fused/{granularity}"] = rounded(fusion.fuse(model), granularity)
         variants[f"unfused/{granularity}"] = fusion.fuse(rounded(model, granularity))
-    with (
-        system.threads(spec.params["threads"]),
-        ctx.progress(len(variants), "rounded weights") as step,
-    ):
+    with ctx.progress(len(variants), "rounded weights") as step:
         for name, variant in variants.items():
             predictions = accuracy.classes(predict(variant, images))
             arrays[name.replace("/", "_")] = accuracy.correct(predictions, labels)

@@ -48,6 +48,8 @@ def execute(name: str, output: Path, *, parameters: dict[str, object]) -> None:
             stdout_file=sys.stderr,
             stderr_file=sys.stderr,
             cwd=repository(),
+            # Of the kernel's own log only errors; its cells' output is not touched.
+            extra_arguments=["--log-level=ERROR"],
         )
     except PapermillExecutionError as error:
         raise StudyError(

@@ -6,8 +6,10 @@ enough to be committed when a long run must move to another machine.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -22,19 +24,40 @@ def save_state(
     folder: Path, *, model: nn.Module, optimizer: SGD, epochs_done: int, log: list[dict]
 ) -> Path:
     """Write the state after `epochs_done` epochs to `folder`, replacing the last."""
-    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         buffer = optimizer.state[parameter].get("momentum_buffer")
         if buffer is not None:
-            tensors[f"momentum.{name}"] = buffer.contiguous()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / STATE_FILE
-    partial = path.with_suffix(".partial")
+            tensors[f"momentum.{name}"] = buffer
     about = {"epochs_done": str(epochs_done), "log": json.dumps(log)}
-    save_file(tensors, partial, metadata=about)
-    with open(partial, "rb") as handle:
-        os.fsync(handle.fileno())
-    os.replace(partial, path)
+    return write_tensors(tensors, folder / STATE_FILE, about=about)
+
+
+def write_tensors(
+    tensors: Mapping[str, Tensor], path: Path, *, about: Mapping[str, str] | None = None
+) -> Path:
+    """Write a safetensors file whole or not at all, making its folder; returns `path`.
+
+    Raises OSError, one line with the way out, where the disk is full or read-only.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
+            partial,
+            metadata=dict(about or {}),
+        )
+        with open(partial, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OSError(
+            f"cannot write {path} ({error}); free space or make it writable, then run "
+            "the same command again: it resumes after the last epoch saved"
+        ) from error
     return path
 
 

@@ -1,6 +1,7 @@
 """Small books with this book's own configuration, built as `qstudy book` builds it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,17 @@ from qstudy.report import figures, style, tables
 ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = """{"toy.net.drop": {"value": 0.05, "unit": "pp", "digits": 2, "low": -0.07,
  "high": 0.17, "n": 10000, "runs": ["%s"]}}""" % ("a" * 64)
+
+LOADED = re.compile(
+    r"""<(?:script|link|img|iframe)[^>]*?\s(?:src|href)=["']([^"']*)"""
+    r"""|url\(["']?([^)"']*)|["'`](https?://[^"'`]*\.(?:js|css|woff2?))["'`]"""
+)
+
+
+def foreign(text):
+    """What a page or style sheet loads from other hosts."""
+    loaded = ["".join(groups) for groups in LOADED.findall(text)]
+    return [url for url in loaded if re.match(r"(https?:)?//", url)]
 
 
 def results(folder):

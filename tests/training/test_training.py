@@ -1,6 +1,8 @@
 """The loop learns, resumes bit for bit, and its batches are what they claim."""
 
+import errno
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -95,6 +97,22 @@ def test_a_damaged_state_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"damaged.*delete it") as error:
         train(resnet(8), x, y, recipe=SMALL, seed=0, resume=tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_full_disk_keeps_the_last_state_and_says_what_to_do(tmp_path, monkeypatch):
+    x, y = images(16)
+    train(resnet(8), x, y, recipe=SMALL, seed=0, resume=tmp_path, stop_after=1)
+    before = (tmp_path / STATE_FILE).read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left.*free space") as error:
+        train(resnet(8), x, y, recipe=SMALL, seed=0, resume=tmp_path, stop_after=2)
+    assert "\n" not in str(error.value)
+    assert (tmp_path / STATE_FILE).read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [STATE_FILE]
 
 
 def test_a_diverging_run_stops():
