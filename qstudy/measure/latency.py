@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from qstudy.measure import worker
-from qstudy.measure.statistics import Interval, median_interval, ratio_of_medians
+from qstudy.measure.statistics import Interval, median_interval, median_ratio
 from qstudy.spec import Value
 
 # Published runs use at least this many processes: fewer give no usable interval.
@@ -70,10 +70,10 @@ def ratio(
 ) -> Interval:
     """Baseline time over candidate time, above 1 is faster; n counts processes.
 
-    See `statistics.ratio_of_medians`. ValueError as `LatencyResult.cell`.
+    See `statistics.median_ratio`. ValueError as `LatencyResult.cell`.
     """
     above, below = result.cell(baseline, batch), result.cell(candidate, batch)
-    return ratio_of_medians(above, below, seed=seed)
+    return median_ratio(above, below, seed=seed)
 
 
 def milliseconds(
