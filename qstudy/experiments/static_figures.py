@@ -80,7 +80,7 @@ def _latency_figure(latency: pd.DataFrame) -> Figure:
     }
     labels, told = [], []
     for position, ((batch, threads), rows) in enumerate(settings[::-1]):
-        labels.append(f"batch {batch}\n{threads} thread{'s' if threads > 1 else ''}")
+        labels.append(f"batch {batch}\n{_threads(threads)}")
         for row in rows.itertuples():
             method, name, offset = baselines[row.baseline]
             looks = style.method_style(method) | {"label": None}
@@ -99,7 +99,7 @@ def _latency_figure(latency: pd.DataFrame) -> Figure:
                 textcoords="offset points",
                 fontsize=8,
             )
-            told.append(f"batch {batch}, {threads} threads, {name}: {row.ratio:.2f}")
+            told.append(f"batch {batch}, {_threads(threads)}, {name}: {row.ratio:.2f}")
     axis.axvline(1, color="#666666", linestyle="--", linewidth=1)
     axis.set_xlim(0, 1.35 * max(4.0, frame.ratio_hi.max()))
     axis.set_yticks(range(len(labels)), labels)
@@ -119,6 +119,10 @@ def _latency_figure(latency: pd.DataFrame) -> Figure:
             f"processes, on {machines}."
         ),
     )
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def _span(ratios: pd.Series) -> str:
@@ -155,8 +159,8 @@ def _candidates_figure(latency: pd.DataFrame) -> Figure:
         data=chosen,
         alt=f"Time of one forward pass by candidate: {told}.",
         caption=(
-            f"Batch {first.batch}, {first.threads} threads: {names[0]} is the fastest "
-            f"({first.ms:.2f} ms), {names[-1]} the slowest ({last.ms:.2f} ms). Medians "
+            f"Batch {first.batch}, {_threads(first.threads)}: {names[0]} is fastest "
+            f"({first.ms:.2f} ms), {names[-1]} slowest ({last.ms:.2f} ms). Medians "
             f"of {int(chosen.n.min())} fresh processes, on {first.machine}."
         ),
     )

@@ -163,19 +163,18 @@ def _speed_numbers(key: str, latency: pd.DataFrame) -> dict[str, Number]:
     quoted = {}
     engine = latency[latency.candidate == f"int8:{HEADLINE['engine']}"]
     for row in engine.itertuples():
-        short = (
-            row.baseline.removesuffix("_fp32")
-            if "eager" in row.baseline
-            else (row.baseline)
-        )
+        short = "eager" if row.baseline == "eager_fp32" else row.baseline
         number = Number(
             row.ratio, "×", 2, row.ratio_lo, row.ratio_hi, int(row.n), (row.run,)
         )
-        quoted[f"{key}.speed_{short}_b{row.batch}_t{row.threads}"] = number
+        verdict = Number(
+            statistics.speed_verdict(row.ratio_lo, row.ratio_hi), runs=(row.run,)
+        )
+        setting = f"{short}_b{row.batch}_t{row.threads}"
+        quoted[f"{key}.speed_{setting}"] = number
+        quoted[f"{NAME}.claim.speed_{setting}"] = verdict
         if (row.batch, row.threads) == (1, 2):
             quoted[f"{key}.speed_{short}"] = number
-            quoted[f"{NAME}.claim.speed_{short}"] = Number(
-                statistics.speed_verdict(row.ratio_lo, row.ratio_hi), runs=(row.run,)
-            )
+            quoted[f"{NAME}.claim.speed_{short}"] = verdict
             quoted[f"{NAME}.machine"] = Number(row.machine)
     return quoted

@@ -129,7 +129,8 @@ def show(
     holds all columns. `digits` overrides the digits after the point of float columns.
     `best` maps a column to "max" or "min": its best cells are bold.
 
-    Raises ValueError for too many or unknown columns, no rows, or an unknown `best`.
+    Raises ValueError for too many or unknown columns, two columns under one header, no
+    rows, or an unknown `best`.
     """
     headers = (
         dict(columns)
@@ -170,6 +171,8 @@ def _check(
             f"table {name!r} has {len(headers)} columns: a page takes 1 to "
             f"{MOST_COLUMNS}, the CSV behind it takes the rest"
         )
+    if len(set(headers.values())) < len(headers):
+        raise ValueError(f"table {name!r} repeats a header: {list(headers.values())}")
     unknown = [column for column in (*headers, *best) if column not in frame]
     if unknown:
         raise ValueError(f"columns {unknown} are not among {list(frame.columns)}")

@@ -121,6 +121,7 @@ def test_headers_and_digits_may_be_given_and_bars_are_escaped():
         ({"columns": ["method", "tpo1"]}, r"columns \['tpo1'\] are not among"),
         ({"columns": ["top1"], "best": {"top1": "most"}}, "needs a shown column"),
         ({"columns": ["top1"], "best": {"error": "min"}}, "needs a shown column"),
+        ({"columns": {"top1": "A", "method": "A"}}, "repeats a header"),
     ],
 )
 def test_a_wrong_call_says_so_in_one_line(options, message):
