@@ -161,7 +161,7 @@ def _ranges_figure(ranges: pd.DataFrame) -> Figure:
                 linestyle="-" if fill == "full" else ":",
                 label=label,
             )
-        axis.set_xlabel(f"{model}: convolution, from input on")
+        axis.set_xlabel(f"convolution, input to output\n{model}")
         loss = layers.per_tensor_sqnr_unfused - layers.per_tensor_sqnr_fused
         channel = layers.per_channel_sqnr_unfused - layers.per_channel_sqnr_fused
         told.append(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from qstudy.experiments.static_tables import HEADLINE
 from qstudy.report import style
@@ -147,6 +148,10 @@ def _candidates_figure(latency: pd.DataFrame) -> Figure:
     names = [f"{r.precision} {r.how.replace('_', ' ')}" for r in chosen.itertuples()]
     axis.set_yticks(range(len(names)), names[::-1])
     axis.set_xscale("log")
+    # Plain numbers: the range is far less than the decades that log axes label.
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("time of one forward pass [ms], logarithmic (left is better)")
     first, last = chosen.iloc[0], chosen.iloc[-1]
     told = "; ".join(
