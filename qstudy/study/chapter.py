@@ -116,9 +116,15 @@ def _compute(
     from qstudy.study import collect, runner
     from qstudy.study.store import Store
 
-    specs = [
-        runner.with_parameters(spec, changed) for spec in experiments.grid(name, mode)
-    ]
-    runner.run_missing(specs, work=Store(tree), results=Store(published))
+    store, own = Store(tree), Store(_tree(mode, {}))
+    specs = []
+    for spec in experiments.grid(name, mode):
+        mine = runner.with_parameters(spec, changed)
+        specs.append(mine)
+        # A run that the changed parameter does not touch need not be repeated.
+        done = own.read(mine) if changed and store.read(mine) is None else None
+        if done is not None:
+            store.take_over(done, own)
+    runner.run_missing(specs, work=store, results=Store(published))
     complete = mode != "smoke" and not changed
     collect.collect(tree, published=published if complete else None)

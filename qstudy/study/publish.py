@@ -6,7 +6,6 @@ so that results/ is always exactly the study as the code describes it.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from qstudy import experiments
@@ -33,7 +32,7 @@ def publish(work: Path, results: Path) -> tuple[int, int]:
                 reason = stale_reason(record, work=source, results=target)
                 if reason:
                     raise StudyError(f"run {spec.key} is stale: {reason}; run it again")
-                _copy(source, target, record)
+                target.take_over(record, source)
                 published += 1
             kept.add(target.path(spec))
     for path in (results / "runs").glob("*/*.json"):
@@ -43,17 +42,3 @@ def publish(work: Path, results: Path) -> tuple[int, int]:
     collect(results, origin="published")
     rewrite_readme(results)
     return published, missing
-
-
-def _copy(source: Store, target: Store, record) -> None:
-    """Artifacts first, the record last, as the store itself writes them."""
-    path = source.path(record.spec)
-    files = [source.root / "systems" / f"{record.system}.json", path]
-    if record.arrays:
-        files.insert(0, path.with_suffix(".npz"))
-    if any(name.startswith("checkpoint:") for name in record.artifacts):
-        files.insert(0, source.checkpoint(record))
-    for file in files:
-        copy = target.root / file.relative_to(source.root)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)

@@ -84,6 +84,19 @@ class Store:
         records = [self._load(path) for path in sorted(folder.glob("*.json"))]
         return [r for r in records if r.spec.version == version]
 
+    def take_over(self, record: RunRecord, source: Store) -> None:
+        """Copy a record of `source` and its artifacts here, the record last."""
+        path = source.path(record.spec)
+        files = [source.root / "systems" / f"{record.system}.json", path]
+        if record.arrays:
+            files.insert(0, path.with_suffix(".npz"))
+        if any(name.startswith(f"{CHECKPOINT}:") for name in record.artifacts):
+            files.insert(0, source.checkpoint(record))
+        for file in files:
+            write_atomically(
+                self.root / file.relative_to(source.root), file.read_bytes()
+            )
+
     def checkpoint(self, record: RunRecord) -> Path:
         """The checkpoint that a run made, its SHA-256 checked against the record."""
         for artifact, expected in record.artifacts.items():

@@ -65,6 +65,14 @@ def test_own_parameters_do_not_mix_with_the_study(trees):
     assert not (trees / "work" / "runs").exists()
 
 
+def test_runs_that_a_parameter_does_not_touch_are_not_repeated(trees, capsys):
+    qstudy.chapter("toy", {"mode": "quick"})
+    capsys.readouterr()
+    own = qstudy.chapter("toy", {"mode": "quick", "extra": 1})
+    assert "run 2 of 2" in capsys.readouterr().err
+    assert len(own.frame("toy.csv")) == 8
+
+
 def test_unknown_number_is_named(trees):
     shown = qstudy.chapter("toy", {"mode": "smoke"})
     assert "%" in shown.number("toy.first.top1")

@@ -16,11 +16,13 @@ from qstudy.spec import Number, RunSpec, Value, Values
 
 NAME = "toy"
 VERSION = 1
-PARAMETERS = {"slow": 0.0}
+PARAMETERS = {"slow": 0.0, "extra": 0}
 
 
 def spec(number, *, seed=0, slow=0.0, parent=None):
     params = {"task": "draw", "number": number, "slow": slow}
+    if number in (6, 7):  # two runs that a parameter of their own decides
+        params["extra"] = 0
     if parent is not None:
         params["parent"] = parent.as_dict()
     return RunSpec(experiment=NAME, version=VERSION, params=params, seed=seed)
