@@ -28,12 +28,11 @@ __all__ = [
 ]
 
 VERSION = 1
-PARAMETERS: dict[str, Any] = {}
+# Whose published weights the ranges are read from: a name of qstudy.data.weights.
+PARAMETERS: dict[str, Any] = {"pretrained": "efficientnet_lite0"}
 
 MODELS = ("resnet20", "resnet18", "mobilenet_v2")
 VARIANTS = ("unfused", "fused")
-# Third-party ImageNet weights with depthwise convolutions; read, never run.
-EFFICIENTNET = "efficientnet_lite0"
 
 
 def _spec(task: str, model: str, parent: RunSpec | None, **more: Any) -> RunSpec:
@@ -75,7 +74,7 @@ def grid(mode: str) -> list[RunSpec]:
     quick += [_timing("resnet20", parent, batch=1)]
     if mode == "quick":
         return quick
-    quick += [_spec("ranges", EFFICIENTNET, None)]
+    quick += [_spec("ranges", "third-party", None, **PARAMETERS)]
     timings = [_timing(*network, batch=b) for network in networks for b in (1, 64)]
     return list(dict.fromkeys(quick + timings))
 
@@ -210,14 +209,14 @@ def _ranges(spec: RunSpec, ctx: Context) -> Values:
 
 def _folded_weights(spec: RunSpec, ctx: Context) -> Iterator[tuple[str, Any, Any]]:
     """(layer, its weight before folding, after) of a network that was trained."""
+    from safetensors.torch import load_file
+
     from qstudy.methods import fusion
+    from qstudy.models import efficientnet_lite
 
-    if spec.params["model"] == EFFICIENTNET:
-        from safetensors.torch import load_file
-
-        from qstudy.models import efficientnet_lite
-
-        state = load_file(ctx.pretrained(EFFICIENTNET))
+    pretrained = spec.params.get("pretrained", "")
+    if pretrained == "efficientnet_lite0":
+        state = load_file(ctx.pretrained(pretrained))
         for conv in efficientnet_lite.convolutions(state):
             folded, _ = fusion.fold_bn(
                 conv.weight,
@@ -230,7 +229,10 @@ def _folded_weights(spec: RunSpec, ctx: Context) -> Iterator[tuple[str, Any, Any
             )
             yield conv.name, conv.weight, folded
         return
-    model = network(spec.params["model"], _checkpoint(spec, ctx))
+    if pretrained:
+        model = network(pretrained, str(ctx.pretrained(pretrained)))
+    else:
+        model = network(spec.params["model"], _checkpoint(spec, ctx))
     fused = fusion.fuse(model)
     for pair in fusion.find_pairs(model):
         yield (

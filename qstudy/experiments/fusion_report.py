@@ -33,7 +33,8 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     for r in records:
         task = r.spec.params["task"]
         for row in makers[task](r):
-            named = {"model": r.spec.params["model"], **row}
+            model = r.spec.params.get("pretrained", r.spec.params["model"])
+            named = {"model": model, **row}
             rows.setdefault(files[task], []).append(
                 named | {"origin": r.origin, "run": r.spec.key}
             )
