@@ -168,8 +168,7 @@ def _ranges_figure(ranges: pd.DataFrame) -> Figure:
         told.append(
             f"{model}, {len(layers)} convolutions: with one scale a tensor folding "
             f"costs {loss.median():.1f} dB in the median layer and {loss.max():.1f} dB "
-            f"in the worst, with one scale a channel {channel.abs().max():.1f} dB at "
-            "most"
+            f"in the worst, with one scale a channel at most {channel.max():.1f} dB"
         )
     axes[0, 0].set_ylabel("int8 weights: SQNR [dB]\n(up is better)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
