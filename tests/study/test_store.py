@@ -87,6 +87,20 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch):
     assert [p.name for p in target.parent.iterdir()] == ["a.json"]
 
 
+def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path, monkeypatch):
+    target = tmp_path / "a.json"
+    write_atomically(target, "old")
+
+    def stopped(source, destination):
+        assert target.read_text() == "old" and source.read_text() == "new"
+        raise OSError(errno.EIO, "stopped here")
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(StudyError, match=r"stopped here"):
+        write_atomically(target, "new")
+    assert target.read_text() == "old"
+
+
 def test_a_read_only_tree_is_named(tmp_path, monkeypatch, stores, toys):
     def refused(path, *args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied")

@@ -158,6 +158,27 @@ def test_batches_are_crops_and_flips_of_each_image_once(padding, flip, epoch, ba
     assert len(set(seen)) == len(seen) == 12 // batch * batch
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_half_of_the_images_are_flipped_where_asked(flip):
+    x, _ = images(200)
+    batches = augmented_batches(
+        x,
+        np.arange(200, dtype=np.uint8),
+        batch=100,
+        crop_padding=0,
+        flip=flip,
+        seed=0,
+        epoch=0,
+    )
+    plain = normalise(x)
+    flipped = sum(
+        not torch.equal(crop, plain[label])
+        for crops, labels in batches
+        for crop, label in zip(crops, labels, strict=True)
+    )
+    assert 70 < flipped < 130 if flip else flipped == 0
+
+
 def test_normalise_is_the_textbook_formula():
     x, _ = images(4)
     expected = (x / 255.0 - np.array(CIFAR10_MEAN)) / np.array(CIFAR10_STD)
