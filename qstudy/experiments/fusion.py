@@ -189,7 +189,7 @@ def timed_forward(*, name: str, model: str, checkpoint: str, batch: int) -> Any:
 
 
 def _ranges(spec: RunSpec, ctx: Context) -> Values:
-    from qstudy.methods import weights
+    from qstudy.numerics import weights
 
     values = {}
     for layer, unfused, fused in _folded_weights(spec, ctx):
@@ -247,7 +247,8 @@ def _rounding(spec: RunSpec, ctx: Context) -> Values:
     import torch
 
     from qstudy.measure import accuracy
-    from qstudy.methods import fusion, weights
+    from qstudy.methods import fusion
+    from qstudy.numerics import weights
     from qstudy.training.loop import predict
 
     model = network(spec.params["model"], _checkpoint(spec, ctx))

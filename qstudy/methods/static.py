@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from qstudy.measure.system import check_engine
 from qstudy.methods import fusion, legacy
 from qstudy.methods.calibration import checked_batches
-from qstudy.methods.weights import GRANULARITIES, QUANT_MAX, QUANT_MIN
 from qstudy.models.resnet import Add, BasicBlock, ResNet
+from qstudy.numerics.weights import GRANULARITIES, QUANT_MAX, QUANT_MIN
 
 OBSERVERS = ("minmax", "histogram")
 ACTIVATION_BITS = (7, 8)

@@ -1,0 +1,1 @@
+"""Pure functions of quantization; imports nothing else of qstudy."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qstudy import data, experiments
 from qstudy.measure import system
-from qstudy.study.store import Store
+from qstudy.study.store import Store, checkpoint_of
 from qstudy.study.tree import StudyError
 
 
@@ -31,7 +31,7 @@ def _checkpoints(work: Store, results: Store) -> list[str]:
     for store in (work, results):
         for experiment in experiments.ALL:
             for record in store.records(experiment.NAME, experiment.VERSION):
-                if any(a.startswith("checkpoint:") for a in record.artifacts):
+                if checkpoint_of(record):
                     lines.append(f"  {_state(store, record)}")
     return lines or [
         "  none: 'git checkout results' restores the published ones, "

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from qstudy import data, experiments
 from qstudy.spec import RunRecord, RunSpec
-from qstudy.study.store import Store, sha256_file
+from qstudy.study.store import Store, checkpoint_of, sha256_file
 from qstudy.study.tree import StudyError
 
 
@@ -46,9 +46,8 @@ class RunContext:
     def checkpoint(self, parent: RunSpec) -> Path:
         record, store = find_parent(parent, self.work, self.results)
         path = store.checkpoint(record)
-        self.inputs[f"parent:{parent.experiment}/{parent.key}"] = checkpoint_sha256(
-            record
-        )
+        _, sha = checkpoint_of(record)
+        self.inputs[f"parent:{parent.experiment}/{parent.key}"] = sha
         if store.root == self.results.root:
             self.origin = "from-checkpoint"
         return path
@@ -84,13 +83,6 @@ def find_parent(
     )
 
 
-def checkpoint_sha256(record: RunRecord) -> str:
-    """The SHA-256 that `record` gives for the checkpoint it made."""
-    return next(
-        sha for name, sha in record.artifacts.items() if name.startswith("checkpoint:")
-    )
-
-
 def stale_reason(record: RunRecord, *, work: Store, results: Store) -> str:
     """Why `record` no longer follows from its inputs; empty where it does."""
     for name, sha in record.inputs.items():
@@ -101,18 +93,21 @@ def stale_reason(record: RunRecord, *, work: Store, results: Store) -> str:
             now = sha
         else:
             parent = work.by_key(*rest.split("/")) or results.by_key(*rest.split("/"))
-            now = checkpoint_sha256(parent) if parent else sha
+            now = checkpoint_of(parent)[1] if parent else sha
         if now != sha:
             return f"{name} is now {now[:12]}, it was computed from {sha[:12]}"
     return ""
 
 
 def missing(specs: Iterable[RunSpec], *, work: Store, results: Store) -> list[RunSpec]:
-    """Those of `specs` that the work tree has no record of, or a stale one."""
+    """Those of `specs` that the work tree has no record of, or a stale one; says so."""
     wanted = []
     for spec in specs:
         record = work.read(spec)
-        if record is None or stale_reason(record, work=work, results=results):
+        reason = record and stale_reason(record, work=work, results=results)
+        if reason:
+            say(f"stale: {describe(spec)}: {reason}")
+        if record is None or reason:
             wanted.append(spec)
     return wanted
 

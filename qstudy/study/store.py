@@ -28,6 +28,15 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def checkpoint_of(record: RunRecord) -> tuple[str, str] | None:
+    """(file name, SHA-256) of the checkpoint that a run made, or None."""
+    for artifact, sha in record.artifacts.items():
+        kind, _, name = artifact.partition(":")
+        if kind == CHECKPOINT:
+            return name, sha
+    return None
+
+
 class Store:
     """The records of one results tree."""
 
@@ -90,7 +99,7 @@ class Store:
         files = [source.root / "systems" / f"{record.system}.json", path]
         if record.arrays:
             files.insert(0, path.with_suffix(".npz"))
-        if any(name.startswith(f"{CHECKPOINT}:") for name in record.artifacts):
+        if checkpoint_of(record):
             files.insert(0, source.checkpoint(record))
         for file in files:
             write_atomically(
@@ -99,23 +108,21 @@ class Store:
 
     def checkpoint(self, record: RunRecord) -> Path:
         """The checkpoint that a run made, its SHA-256 checked against the record."""
-        for artifact, expected in record.artifacts.items():
-            if artifact.startswith(f"{CHECKPOINT}:"):
-                path = self.root / "checkpoints" / artifact.removeprefix("checkpoint:")
-                if not path.exists():
-                    raise StudyError(
-                        f"checkpoint {path} is missing; restore it with git or run "
-                        f"'qstudy run --only {record.spec.key}'"
-                    )
-                found = sha256_file(path)
-                if found != expected:
-                    raise StudyError(
-                        f"checkpoint {path} has SHA-256 {found[:12]} and the record "
-                        f"says {expected[:12]}; restore it with git or run "
-                        f"'qstudy run --only {record.spec.key}'"
-                    )
-                return path
-        raise StudyError(f"run {record.spec.key} made no checkpoint")
+        made = checkpoint_of(record)
+        if made is None:
+            raise StudyError(f"run {record.spec.key} made no checkpoint")
+        name, expected = made
+        path = self.root / "checkpoints" / name
+        way_out = f"restore it with git or run 'qstudy run --only {record.spec.key}'"
+        if not path.exists():
+            raise StudyError(f"checkpoint {path} is missing; {way_out}")
+        found = sha256_file(path)
+        if found != expected:
+            raise StudyError(
+                f"checkpoint {path} has SHA-256 {found[:12]} and the record says "
+                f"{expected[:12]}; {way_out}"
+            )
+        return path
 
     def _load(self, path: Path) -> RunRecord:
         way_out = "delete it and run the same command again"

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from qstudy.experiments import fusion
-from qstudy.methods import weights
 from qstudy.models import zoo
+from qstudy.numerics import weights
 from tests.models.test_efficientnet_lite import state
 
 

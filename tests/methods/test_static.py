@@ -7,8 +7,8 @@ from torch import nn
 
 from qstudy.measure.system import engines
 from qstudy.methods import legacy, static
-from qstudy.methods.weights import round_weight
 from qstudy.models import zoo
+from qstudy.numerics.weights import round_weight
 from qstudy.training.loop import predict
 
 ENGINES = ("x86", "onednn", "fbgemm", "qnnpack")

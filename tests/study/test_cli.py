@@ -1,5 +1,7 @@
 """The command: help with an example, one-line errors, exit codes."""
 
+import json
+import shutil
 import subprocess
 import sys
 
@@ -72,6 +74,18 @@ def test_run_plan_and_verify(command, tmp_path):
     work = str(tmp_path / "work")
     code, out, _ = command("verify", work, work)
     assert code == 0 and "compared    8, agreeing    8" in out
+
+
+def test_verify_exits_with_1_and_names_what_differs(command, tmp_path, toys):
+    command("run", "--mode", "full")
+    other = tmp_path / "other"
+    shutil.copytree(tmp_path / "work", other)
+    path = other / "runs" / "toy" / f"{toys.spec(3).key}.json"
+    record = json.loads(path.read_text())
+    record["values"]["count"]["value"] = -1
+    path.write_text(json.dumps(record))
+    code, out, _ = command("verify", str(tmp_path / "work"), str(other))
+    assert code == 1 and "differs: toy" in out and "found -1" in out
 
 
 def test_a_damaged_record_stops_the_run_in_one_line(command, tmp_path, toys):

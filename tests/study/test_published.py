@@ -8,7 +8,7 @@ from qstudy import experiments
 from qstudy.report import numbers
 from qstudy.study import notebooks
 from qstudy.study.collect import collect
-from qstudy.study.store import Store
+from qstudy.study.store import Store, checkpoint_of
 from qstudy.study.tree import repository
 
 RESULTS = repository() / "results"
@@ -54,7 +54,7 @@ def test_every_checkpoint_is_what_its_record_says():
         store.checkpoint(record)
         for experiment in experiments.ALL
         for record in store.records(experiment.NAME, experiment.VERSION)
-        if any(name.startswith("checkpoint:") for name in record.artifacts)
+        if checkpoint_of(record)
     ]
     assert sorted(made) == sorted((RESULTS / "checkpoints").iterdir())
 

@@ -46,7 +46,7 @@ def test_a_parent_in_results_serves_and_is_said(stores, toys):
     assert stores["work"].read(child).origin == "from-checkpoint"
 
 
-def test_a_changed_parent_makes_the_child_stale(filled, toys):
+def test_a_changed_parent_makes_the_child_stale(filled, toys, capsys):
     parent, child = toys.grid("full")[:2]
     work = filled["work"]
     assert not runner.stale_reason(work.read(child), **filled)
@@ -57,7 +57,9 @@ def test_a_changed_parent_makes_the_child_stale(filled, toys):
         text = text.replace(sha, "0" * 64)
     record.write_text(text.replace('"arrays": "' + "0" * 64 + '",', ""))
     assert "is now 000000000000" in runner.stale_reason(work.read(child), **filled)
+    capsys.readouterr()
     assert child in runner.missing(toys.grid("full"), **filled)
+    assert "stale: toy" in capsys.readouterr().err
 
 
 def test_a_missing_parent_is_named_with_the_way_out(stores, toys):

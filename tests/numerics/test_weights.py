@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qstudy.methods import weights
+from qstudy.numerics import weights
 
 
 def drawn(seed, shape=(6, 3, 3, 3)):
