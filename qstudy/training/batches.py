@@ -43,6 +43,7 @@ def augmented_batches(
     flip: bool,
     seed: int,
     epoch: int,
+    alternate_flip: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of (images, labels): float32 (B, 3, H, W), int64 (B,).
 
@@ -56,6 +57,10 @@ def augmented_batches(
     order = rng.permutation(count)
     offsets = rng.integers(0, 2 * crop_padding + 1, size=(count, 2))
     flipped = rng.random(count) < 0.5 if flip else np.zeros(count, dtype=bool)
+    if flip and alternate_flip:
+        # The first epoch's flips, drawn again, and all turned over in odd epochs.
+        first = np.random.default_rng((seed, 0, 1)).random(count) < 0.5
+        flipped = first ^ (epoch % 2 == 1)
 
     # The border holds the mean colour, which standardisation maps to about zero.
     padded = np.empty(

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from qstudy.training.batches import augmented_batches, normalise
 from qstudy.training.recipe import Recipe
@@ -65,9 +66,18 @@ def train(
         nesterov=recipe.momentum > 0,
         weight_decay=recipe.weight_decay,
     )
-    epoch, log = (
-        load_state(resume, model=model, optimizer=optimizer) if resume else (0, [])
-    )
+    average = None
+    if recipe.ema_decay > 0:
+        average = AveragedModel(
+            model,
+            multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay),
+            use_buffers=True,
+        )
+    epoch, log = 0, []
+    if resume:
+        epoch, log = load_state(
+            resume, model=model, optimizer=optimizer, average=average
+        )
     forward = torch.compile(model) if recipe.compiled else model
     steps_an_epoch = len(images) // recipe.batch
     steps = recipe.epochs * steps_an_epoch
@@ -82,6 +92,7 @@ def train(
             batch=recipe.batch,
             crop_padding=recipe.crop_padding,
             flip=recipe.flip,
+            alternate_flip=recipe.alternate_flip,
             seed=seed,
             epoch=epoch,
         )
@@ -90,6 +101,8 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate(step, steps)
             losses += train_step(forward, optimizer, x, y, recipe=recipe)
+            if average is not None:
+                average.update_parameters(model)
         loss = float(losses) / steps_an_epoch
         if not np.isfinite(loss):
             raise FloatingPointError(
@@ -102,10 +115,17 @@ def train(
         epoch += 1
         if resume:
             save_state(
-                resume, model=model, optimizer=optimizer, epochs_done=epoch, log=log
+                resume,
+                model=model,
+                optimizer=optimizer,
+                average=average,
+                epochs_done=epoch,
+                log=log,
             )
         left = (recipe.epochs - epoch) * seconds
         report(Progress(epoch, recipe.epochs, loss, seen / seconds, left))
+    if average is not None and epoch == recipe.epochs:
+        model.load_state_dict(average.module.state_dict())
     model.eval()
     return log
 

@@ -17,7 +17,11 @@ class Recipe:
 
     `warmup` is a share of all steps; `peak_lr` is reached at its end. `precision`
     "bf16" means bfloat16 autocast with fp32 weights. `compiled` sends the step through
-    torch.compile. Raises ValueError for a field outside its range.
+    torch.compile. `alternate_flip` draws the flips of the first epoch and then turns
+    every image over once an epoch (Jordan 2024, arXiv 2404.00498).
+    `ema_decay` above 0 gives back the exponential moving average of weights and
+    batch-norm statistics over updates in place of the last ones. Raises ValueError for
+    a field outside its range.
     """
 
     epochs: int = 20
@@ -28,7 +32,9 @@ class Recipe:
     warmup: float = 0.15
     crop_padding: int = 4
     flip: bool = True
+    alternate_flip: bool = False
     label_smoothing: float = 0.0
+    ema_decay: float = 0.0
     precision: str = "bf16"
     compiled: bool = True
 

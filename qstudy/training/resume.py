@@ -21,14 +21,25 @@ STATE_FILE = "state.safetensors"
 
 
 def save_state(
-    folder: Path, *, model: nn.Module, optimizer: SGD, epochs_done: int, log: list[dict]
+    folder: Path,
+    *,
+    model: nn.Module,
+    optimizer: SGD,
+    epochs_done: int,
+    log: list[dict],
+    average: nn.Module | None = None,
 ) -> Path:
-    """Write the state after `epochs_done` epochs to `folder`, replacing the last."""
+    """Write the state after `epochs_done` epochs to `folder`, replacing the last.
+
+    `average` is the moving average of the weights, where the recipe keeps one.
+    """
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         buffer = optimizer.state[parameter].get("momentum_buffer")
         if buffer is not None:
             tensors[f"momentum.{name}"] = buffer
+    if average is not None:
+        tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     about = {"epochs_done": str(epochs_done), "log": json.dumps(log)}
     return write_tensors(tensors, folder / STATE_FILE, about=about)
 
@@ -62,9 +73,11 @@ def write_tensors(
 
 
 def load_state(
-    folder: Path, *, model: nn.Module, optimizer: SGD
+    folder: Path, *, model: nn.Module, optimizer: SGD, average: nn.Module | None = None
 ) -> tuple[int, list[dict]]:
-    """Put the saved state into `model` and `optimizer`; return (epochs done, log).
+    """Put the saved state into `model`, `optimizer` and `average`.
+
+    Returns (epochs done, log).
 
     A folder without a state gives (0, []). Raises ValueError where the file is damaged.
     """
@@ -89,4 +102,8 @@ def load_state(
             buffer = parameter.detach().clone()
             buffer.copy_(tensors[f"momentum.{name}"])
             optimizer.state[parameter]["momentum_buffer"] = buffer
+    if average is not None:
+        average.load_state_dict(
+            {k[8:]: v for k, v in tensors.items() if k.startswith("average.")}
+        )
     return int(about["epochs_done"]), json.loads(about["log"])

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,12 +47,18 @@ def weights(model):
     return {k: v.clone() for k, v in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, precision):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "fp32"},
+        {"precision": "bf16"},
+        {"ema_decay": 0.9, "alternate_flip": True},
+    ],
+    ids=str,
+)
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, change):
     x, y = images(64)
-    recipe = Recipe(
-        epochs=3, batch=16, peak_lr=0.05, precision=precision, compiled=False
-    )
+    recipe = replace(SMALL, **change)
     whole = resnet(8, seed=1)
     log = train(whole, x, y, recipe=recipe, seed=1)
     for stop in (1, 2, None):
@@ -177,6 +184,46 @@ def test_half_of_the_images_are_flipped_where_asked(flip):
         for crop, label in zip(crops, labels, strict=True)
     )
     assert 70 < flipped < 130 if flip else flipped == 0
+
+
+def test_alternate_flips_turn_every_image_over_once_an_epoch():
+    x, _ = images(40)
+    labels = np.arange(40, dtype=np.uint8)
+    flips = []
+    for epoch in range(3):
+        batches = augmented_batches(
+            x, labels, batch=40, crop_padding=0, flip=True, alternate_flip=True,
+            seed=0, epoch=epoch,
+        )  # fmt: skip
+        (crops, order), plain = next(iter(batches)), normalise(x)
+        by_image = dict(zip(order.tolist(), crops, strict=True))
+        flips.append([not torch.equal(by_image[i], plain[i]) for i in range(40)])
+    assert flips[1] == [not f for f in flips[0]] and flips[2] == flips[0]
+    assert 8 < sum(flips[0]) < 32
+
+
+def test_the_moving_average_is_the_recursion_over_updates():
+    x, y = images(32)
+    recipe = replace(SMALL, epochs=2, ema_decay=0.75)
+    averaged = resnet(8, seed=0)
+    train(averaged, x, y, recipe=recipe, seed=0)
+    weights_seen = []
+    plain = resnet(8, seed=0)
+    step = torch.optim.SGD.step
+
+    def watched(self, *args, **kwargs):
+        done = step(self, *args, **kwargs)
+        weights_seen.append(plain.fc.weight.detach().clone())
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.SGD, "step", watched)
+        train(plain, x, y, recipe=replace(recipe, ema_decay=0.0), seed=0)
+    expected = weights_seen[0]
+    for weight in weights_seen[1:]:
+        expected = 0.75 * expected + 0.25 * weight
+    torch.testing.assert_close(averaged.fc.weight.detach(), expected)
+    assert not torch.allclose(averaged.fc.weight, plain.fc.weight)
 
 
 def test_normalise_is_the_textbook_formula():
