@@ -1,0 +1,152 @@
+"""Calibrators: feed batches, then ask for the range to quantize.
+
+    calibrator = PercentileCalibrator(percentile=99.99)
+    for batch in batches:
+        calibrator.update(batch)
+    low, high = calibrator.range()
+
+Memory is constant in the number of batches. All but the moving average give the same
+range for the same values in any order and any split; the moving average weights late
+batches more, and depends on both. Percentile, entropy and mse clip both tails at one
+magnitude a: the range is [max(min, -a), min(max, a)]. Wu et al. 2020, section 3.3,
+compares max, percentile and entropy; what PyTorch calls an observer is a calibrator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from qstudy.numerics import search
+from qstudy.numerics.histogram import BINS, MagnitudeHistogram, checked
+
+
+class Calibrator(Protocol):
+    """What all calibrators offer."""
+
+    def update(self, x: Tensor) -> None:
+        """See the values of float `x`, any shape; ValueError if empty or not finite."""
+
+    def range(self) -> tuple[float, float]:
+        """(low, high), low <= high; ValueError where nothing was seen."""
+
+
+class MaxCalibrator:
+    """The smallest and the largest value seen, exactly."""
+
+    def __init__(self) -> None:
+        self._low, self._high = math.inf, -math.inf
+
+    def update(self, x: Tensor) -> None:
+        """As `Calibrator.update`."""
+        _, low, high = checked(x)
+        self._low, self._high = min(self._low, low), max(self._high, high)
+
+    def range(self) -> tuple[float, float]:
+        """As `Calibrator.range`."""
+        return _seen(self._low, self._high)
+
+
+class MovingAverageCalibrator:
+    """Exponential moving averages of each batch's minimum and maximum.
+
+    m <- m + constant (batch's - m), starting from the first batch (Jacob et al. 2018,
+    section 3; constant 0.01 as in torch's observer). The one calibrator whose answer
+    depends on the order and the size of the batches.
+    """
+
+    def __init__(self, *, constant: float = 0.01) -> None:
+        if not 0 < constant <= 1:
+            raise ValueError(f"constant {constant} is outside 0 (excluded) to 1")
+        self.constant = constant
+        self._low, self._high = math.inf, -math.inf
+
+    def update(self, x: Tensor) -> None:
+        """As `Calibrator.update`."""
+        _, low, high = checked(x)
+        if self._low > self._high:
+            self._low, self._high = low, high
+        self._low += self.constant * (low - self._low)
+        self._high += self.constant * (high - self._high)
+
+    def range(self) -> tuple[float, float]:
+        """As `Calibrator.range`."""
+        return _seen(self._low, self._high)
+
+
+class PercentileCalibrator:
+    """Clips what lies above a percentile of all magnitudes, to within one bin.
+
+    The k-th smallest magnitude, k = ceil(percentile / 100 n), is at most one bin below
+    the answer, which is that bin's upper edge or the largest magnitude.
+    """
+
+    def __init__(self, *, percentile: float = 99.99, bins: int = BINS) -> None:
+        if not 0 < percentile <= 100:
+            raise ValueError(f"percentile {percentile} is outside 0 (excluded) to 100")
+        self.percentile = percentile
+        self.histogram = MagnitudeHistogram(bins=bins)
+
+    def update(self, x: Tensor) -> None:
+        """As `Calibrator.update`."""
+        self.histogram.add(x)
+
+    def range(self) -> tuple[float, float]:
+        """As `Calibrator.range`."""
+        histogram = self.histogram
+        _seen(histogram.low, histogram.high)
+        rank = math.ceil(self.percentile / 100 * histogram.total)
+        reached = histogram.counts.cumsum(0) >= rank
+        edge = histogram.edges()[int(reached.to(torch.int8).argmax())].item()
+        return _clipped(histogram, edge)
+
+
+class _SearchCalibrator:
+    """A histogram and a search for the best threshold on it."""
+
+    _search: Callable[..., float]
+
+    def __init__(self, *, bits: int = 8, bins: int = BINS) -> None:
+        if not 2 <= bits <= 8:
+            raise ValueError(f"bits {bits} is outside 2 to 8: wider codes need no clip")
+        self.bits = bits
+        self.histogram = MagnitudeHistogram(bins=bins)
+
+    def update(self, x: Tensor) -> None:
+        """As `Calibrator.update`."""
+        self.histogram.add(x)
+
+    def range(self) -> tuple[float, float]:
+        """As `Calibrator.range`."""
+        _seen(self.histogram.low, self.histogram.high)
+        return _clipped(
+            self.histogram, type(self)._search(self.histogram, bits=self.bits)
+        )
+
+
+class EntropyCalibrator(_SearchCalibrator):
+    """Clips where the quantized distribution diverges least; qstudy.numerics.search."""
+
+    _search = staticmethod(search.entropy_threshold)
+
+
+class MSECalibrator(_SearchCalibrator):
+    """Clips where the mean squared error is least; qstudy.numerics.search."""
+
+    _search = staticmethod(search.mse_threshold)
+
+
+def _clipped(histogram: MagnitudeHistogram, threshold: float) -> tuple[float, float]:
+    return tuple(
+        min(max(end, -threshold), threshold) for end in (histogram.low, histogram.high)
+    )
+
+
+def _seen(low: float, high: float) -> tuple[float, float]:
+    if low > high:
+        raise ValueError("the calibrator has seen no data: feed at least one batch")
+    return low, high

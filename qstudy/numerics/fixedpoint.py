@@ -1,0 +1,103 @@
+"""Multiplication by a real number with integers alone: M = M0 2^shift, M0 in [1/2, 1).
+
+M0 is kept as an int32 that stands for M0 2^31 (Jacob et al. 2018, section 2.2). Two
+roundings are in use. *double* rounds the high half of the product, and then again when
+shifting right, as gemmlowp and TensorFlow Lite do; *single* rounds once, as TensorFlow
+Lite does where it is built with TFLITE_SINGLE_ROUNDING. They differ by one where the
+first rounding creates a tie. All functions take and give int64 tensors that hold int32
+values, so that nothing can wrap unseen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ROUNDING_MODES = ("double", "single")
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """M0 as an int32 (`mantissa`) and the power of two (`shift`)."""
+
+    mantissa: int
+    shift: int
+
+
+def quantize_multiplier(real: float, *, rounding: str = "double") -> Multiplier:
+    """`real` >= 0 as mantissa and shift, to within one part in 2^31.
+
+    Values too small for a shift of -31 become 0. With "single" a shift beyond 30 gives
+    the largest multiplier, as there. Raises ValueError for a negative, NaN or infinite
+    value or an unknown rounding.
+    """
+    if rounding not in ROUNDING_MODES:
+        raise ValueError(f"rounding {rounding!r} is not one of {ROUNDING_MODES}")
+    if not (math.isfinite(real) and real >= 0):
+        raise ValueError(f"multiplier {real!r} is not a finite number of at least 0")
+    if real == 0:
+        return Multiplier(0, 0)
+    fraction, shift = math.frexp(real)
+    mantissa = math.floor(fraction * 2**31 + 0.5)  # exact: 31 + 53 bits are not needed
+    if mantissa == 2**31:
+        mantissa, shift = 2**30, shift + 1
+    if shift < -31:
+        return Multiplier(0, 0)
+    if rounding == "single" and shift > 30:
+        return Multiplier(INT32_MAX, 30)
+    return Multiplier(mantissa, shift)
+
+
+def rounding_doubling_high_multiply(a: Tensor, b: Tensor | int) -> Tensor:
+    """round(a b / 2^31), ties away from zero, saturating: SQRDMULH of ARM's NEON.
+
+    The product of the two smallest int32 alone saturates. (gemmlowp, fixedpoint.h.)
+    """
+    b = torch.as_tensor(b, dtype=torch.int64)
+    product = a * b
+    nudge = torch.where(product >= 0, 2**30, 1 - 2**30)
+    # C's integer division truncates; so does this one.
+    high = torch.div(product + nudge, 2**31, rounding_mode="trunc")
+    return torch.where((a == INT32_MIN) & (b == INT32_MIN), INT32_MAX, high)
+
+
+def rounding_divide_by_power_of_two(x: Tensor, exponent: Tensor | int) -> Tensor:
+    """round(x / 2^exponent), ties away from zero; exponent 0 to 31. (gemmlowp.)"""
+    exponent = torch.as_tensor(exponent, dtype=torch.int64)
+    mask = (torch.ones_like(exponent) << exponent) - 1
+    threshold = (mask >> 1) + (x < 0).to(torch.int64)
+    return (x >> exponent) + ((x & mask) > threshold).to(torch.int64)
+
+
+def multiply(
+    x: Tensor, mantissa: Tensor | int, shift: Tensor | int, *, rounding: str = "double"
+) -> Tensor:
+    """x M rounded to an integer, for int64 `x` within int32: int64 of its shape.
+
+    `mantissa` and `shift` (from `quantize_multiplier`) are integers or int64 tensors
+    that broadcast against x. Raises ValueError for floats, an x outside int32, or one
+    that a left shift moves out of it.
+    """
+    if rounding not in ROUNDING_MODES:
+        raise ValueError(f"rounding {rounding!r} is not one of {ROUNDING_MODES}")
+    if x.is_floating_point():
+        raise ValueError(f"x is {x.dtype}: fixed point multiplies integers alone")
+    x = x.to(torch.int64)
+    mantissa = torch.as_tensor(mantissa, dtype=torch.int64)
+    shift = torch.as_tensor(shift, dtype=torch.int64)
+    left, right = shift.clamp(min=0), (-shift).clamp(min=0)
+    shifted = x << left
+    if x.numel() and not bool(((shifted >= INT32_MIN) & (shifted <= INT32_MAX)).all()):
+        raise ValueError(
+            f"x from {x.min().item()} to {x.max().item()} leaves int32 when shifted "
+            f"left by {left.max().item()}"
+        )
+    if rounding == "double":
+        high = rounding_doubling_high_multiply(shifted, mantissa)
+        return rounding_divide_by_power_of_two(high, right)
+    total = 31 - shift
+    return (x * mantissa + (torch.ones_like(total) << (total - 1))) >> total
