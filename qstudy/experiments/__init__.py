@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from qstudy.experiments import baselines, fusion, static
+from qstudy.experiments import baselines, formulas, fusion, static
 from qstudy.spec import MODES, RunSpec
 
-ALL = (baselines, fusion, static)
+ALL = (baselines, fusion, formulas, static)
 NAMES = tuple(experiment.NAME for experiment in ALL)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Protocol
 
 import torch
@@ -81,8 +82,8 @@ class MovingAverageCalibrator:
 class PercentileCalibrator:
     """Clips what lies above a percentile of all magnitudes, to within one bin.
 
-    The k-th smallest magnitude, k = ceil(percentile / 100 n), is at most one bin below
-    the answer, which is that bin's upper edge or the largest magnitude.
+    The answer is the centre of the bin that holds the k-th smallest magnitude, k =
+    ceil(percentile / 100 n), so at most half a bin from it; for k = n it is exact.
     """
 
     def __init__(self, *, percentile: float = 99.99, bins: int = BINS) -> None:
@@ -99,21 +100,41 @@ class PercentileCalibrator:
         """As `Calibrator.range`."""
         histogram = self.histogram
         _seen(histogram.low, histogram.high)
-        rank = math.ceil(self.percentile / 100 * histogram.total)
+        # As a fraction: in floats 99.9 % of 1,000 would round up to 1,000.
+        share = Fraction(self.percentile).limit_denominator(10**9) / 100
+        rank = math.ceil(share * histogram.total)
+        if rank == histogram.total:
+            return _clipped(histogram, histogram.largest)
         reached = histogram.counts.cumsum(0) >= rank
-        edge = histogram.edges()[int(reached.to(torch.int8).argmax())].item()
-        return _clipped(histogram, edge)
+        centre = histogram.centres()[int(reached.to(torch.int8).argmax())].item()
+        return _clipped(histogram, centre)
 
 
 class _SearchCalibrator:
-    """A histogram and a search for the best threshold on it."""
+    """A histogram and a search for the best threshold on it.
+
+    `signed` codes or unsigned ones; None: signed where a negative value was seen. The
+    upper edge of every `stride`-th bin is tried.
+    """
 
     _search: Callable[..., float]
 
-    def __init__(self, *, bits: int = 8, bins: int = BINS) -> None:
-        if not 2 <= bits <= 8:
-            raise ValueError(f"bits {bits} is outside 2 to 8: wider codes need no clip")
-        self.bits = bits
+    def __init__(
+        self,
+        *,
+        bits: int = 8,
+        signed: bool | None = None,
+        bins: int = BINS,
+        stride: int = 1,
+    ) -> None:
+        if not isinstance(bits, int) or not 2 <= bits <= 8:
+            raise ValueError(
+                f"bits {bits!r} is not a whole number from 2 to 8: wider codes need no "
+                "clip"
+            )
+        if stride < 1:
+            raise ValueError(f"stride {stride} is not at least 1 bin")
+        self.bits, self.signed, self.stride = bits, signed, stride
         self.histogram = MagnitudeHistogram(bins=bins)
 
     def update(self, x: Tensor) -> None:
@@ -123,9 +144,11 @@ class _SearchCalibrator:
     def range(self) -> tuple[float, float]:
         """As `Calibrator.range`."""
         _seen(self.histogram.low, self.histogram.high)
-        return _clipped(
-            self.histogram, type(self)._search(self.histogram, bits=self.bits)
+        signed = self.histogram.low < 0 if self.signed is None else self.signed
+        threshold = type(self)._search(
+            self.histogram, bits=self.bits, signed=signed, stride=self.stride
         )
+        return _clipped(self.histogram, threshold)
 
 
 class EntropyCalibrator(_SearchCalibrator):

@@ -135,6 +135,24 @@ def average_float32(
     return (torch.round(mean) + offset).to(torch.int32)
 
 
+def average_dequantized(
+    x: Tensor, *, size: int, stride: int, affine: Affine, codes: CodeRange
+) -> Tensor:
+    """int32 averages of integer codes (N, C, H, W) as ONNX Runtime computes them.
+
+    Each code of a window becomes a float32, row by row they are added and divided, and
+    the mean is quantized with the zero point before rounding.
+    """
+    scale = torch.tensor(affine.scale, dtype=torch.float32)
+    real = (x.float() - affine.zero_point) * scale
+    values = real.unfold(2, size, stride).unfold(3, size, stride).flatten(-2)
+    total = values[..., 0]
+    for place in range(1, size * size):
+        total = total + values[..., place]
+    code = torch.round(total / (size * size) / scale + affine.zero_point)
+    return code.clamp(codes.low, codes.high).to(torch.int32)
+
+
 def _same_shape(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape or a.is_floating_point() or b.is_floating_point():
         raise ValueError(

@@ -41,10 +41,12 @@ def sqnr(x: Tensor, y: Tensor) -> float:
 def cosine(x: Tensor, y: Tensor) -> float:
     """Cosine of the angle between x and y, -1 to 1. ValueError where one is all 0."""
     x, y = _pair(x, y)
-    lengths = float(x.norm() * y.norm())
-    if lengths == 0:
+    ends = [float(v.abs().max()) for v in (x, y)]
+    if 0 in ends:
         raise ValueError("one of the tensors is all zeros: it has no direction")
-    return float(x @ y) / lengths
+    # Divided by their largest value first, so that no square underflows.
+    x, y = x / ends[0], y / ends[1]
+    return float(x @ y) / float(x.norm() * y.norm())
 
 
 def kl_divergence(x: Tensor, y: Tensor, *, bins: int = 256) -> float:
@@ -71,7 +73,8 @@ def uniform_sqnr(x: Tensor, step: float) -> float:
     x, _ = _pair(x, x)
     if not step > 0:
         raise ValueError(f"step {step} is not positive")
-    return 10 * math.log10(float(x.square().mean()) / (step * step / 12))
+    power = float(x.square().mean())
+    return 10 * math.log10(power / (step * step / 12)) if power > 0 else -math.inf
 
 
 def _pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,4 +83,7 @@ def _pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
             f"tensors of shape {tuple(x.shape)} and {tuple(y.shape)}: one shape, not "
             "empty, is needed"
         )
-    return x.detach().double().flatten(), y.detach().double().flatten()
+    x, y = x.detach().double().flatten(), y.detach().double().flatten()
+    if not bool((torch.isfinite(x) & torch.isfinite(y)).all()):
+        raise ValueError("a tensor holds NaN or infinity: its error is not defined")
+    return x, y

@@ -1,4 +1,4 @@
-"""Multiplication by a real number with integers alone: M = M0 2^shift, M0 in [1/2, 1).
+"""Multiply by a real number with integers alone: M = M0 2^shift, |M0| in [1/2, 1).
 
 M0 is kept as an int32 that stands for M0 2^31 (Jacob et al. 2018, section 2.2). Two
 roundings are in use. *double* rounds the high half of the product, and then again when
@@ -29,31 +29,32 @@ class Multiplier:
 
 
 def quantize_multiplier(real: float, *, rounding: str = "double") -> Multiplier:
-    """`real` >= 0 as mantissa and shift, to within one part in 2^31.
+    """`real` as mantissa and shift, to within one part in 2^31.
 
     Values too small for a shift of -31 become 0. With "single" a shift beyond 30 gives
-    the largest multiplier, as there. Raises ValueError for a negative, NaN or infinite
-    value or an unknown rounding.
+    the largest multiplier, as there. Raises ValueError for NaN, an infinite value or an
+    unknown rounding.
     """
     if rounding not in ROUNDING_MODES:
         raise ValueError(f"rounding {rounding!r} is not one of {ROUNDING_MODES}")
-    if not (math.isfinite(real) and real >= 0):
-        raise ValueError(f"multiplier {real!r} is not a finite number of at least 0")
+    if not math.isfinite(real):
+        raise ValueError(f"multiplier {real!r} is not a finite number")
     if real == 0:
         return Multiplier(0, 0)
     fraction, shift = math.frexp(real)
-    mantissa = math.floor(fraction * 2**31 + 0.5)  # exact: 31 + 53 bits are not needed
+    mantissa = math.floor(abs(fraction) * 2**31 + 0.5)
     if mantissa == 2**31:
         mantissa, shift = 2**30, shift + 1
+    mantissa = -mantissa if real < 0 else mantissa
     if shift < -31:
         return Multiplier(0, 0)
     if rounding == "single" and shift > 30:
-        return Multiplier(INT32_MAX, 30)
+        return Multiplier(INT32_MAX if real > 0 else INT32_MIN, 30)
     return Multiplier(mantissa, shift)
 
 
 def rounding_doubling_high_multiply(a: Tensor, b: Tensor | int) -> Tensor:
-    """round(a b / 2^31), ties away from zero, saturating: SQRDMULH of ARM's NEON.
+    """round(a b / 2^31), ties upwards, saturating: SQRDMULH of ARM's NEON.
 
     The product of the two smallest int32 alone saturates. (gemmlowp, fixedpoint.h.)
     """
@@ -87,17 +88,26 @@ def multiply(
     if x.is_floating_point():
         raise ValueError(f"x is {x.dtype}: fixed point multiplies integers alone")
     x = x.to(torch.int64)
+    _check_int32(x, 0)
     mantissa = torch.as_tensor(mantissa, dtype=torch.int64)
     shift = torch.as_tensor(shift, dtype=torch.int64)
     left, right = shift.clamp(min=0), (-shift).clamp(min=0)
-    shifted = x << left
-    if x.numel() and not bool(((shifted >= INT32_MIN) & (shifted <= INT32_MAX)).all()):
-        raise ValueError(
-            f"x from {x.min().item()} to {x.max().item()} leaves int32 when shifted "
-            f"left by {left.max().item()}"
-        )
+    # An int32 shifted by 32 still fits an int64, and has left int32 unless it is 0.
+    shifted = x << left.clamp(max=32)
+    _check_int32(shifted, int(left.max()))
     if rounding == "double":
         high = rounding_doubling_high_multiply(shifted, mantissa)
         return rounding_divide_by_power_of_two(high, right)
     total = 31 - shift
     return (x * mantissa + (torch.ones_like(total) << (total - 1))) >> total
+
+
+def _check_int32(x: Tensor, shift: int) -> None:
+    if x.numel() == 0:
+        return
+    low, high = (int(end) for end in torch.aminmax(x))
+    if low < INT32_MIN or high > INT32_MAX:
+        raise ValueError(
+            f"x from {low} to {high} (shifted left by {shift}) leaves int32, "
+            f"{INT32_MIN} to {INT32_MAX}"
+        )

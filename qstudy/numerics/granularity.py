@@ -43,7 +43,8 @@ class PerChannel:
 
     def grouped(self, x: Tensor) -> Tensor:
         """(C, N / C): the values of each channel in a row."""
-        return x.movedim(self._axis(x), 0).flatten(1) if x.dim() > 1 else x[:, None]
+        axis = self._axis(x)
+        return x.movedim(axis, 0).flatten(1) if x.dim() > 1 else x[:, None]
 
     def shape(self, x: Tensor) -> tuple[int, ...]:
         """The shape of the scale of `x`: (C,)."""

@@ -24,8 +24,8 @@ class MagnitudeHistogram:
     """Counts of |x| over `bins` bins of one width, with the exact extremes of x."""
 
     def __init__(self, *, bins: int = BINS) -> None:
-        if bins < 2 or bins % 2:
-            raise ValueError(f"bins {bins} is not an even number of at least 2")
+        if not isinstance(bins, int) or bins < 2 or bins % 2:
+            raise ValueError(f"bins {bins!r} is not an even whole number of at least 2")
         self.bins = bins
         self.counts = torch.zeros(bins, dtype=torch.int64)
         self.width = _SMALLEST
@@ -62,7 +62,7 @@ class MagnitudeHistogram:
         self.low, self.high = min(self.low, low), max(self.high, high)
 
     def _widen(self, width: float) -> None:
-        doublings = round(math.log2(width / self.width))
+        doublings = math.frexp(width)[1] - math.frexp(self.width)[1]
         # Beyond that many, all that was counted lies in the first bin.
         for _ in range(min(doublings, math.ceil(math.log2(self.bins)))):
             pairs = self.counts.reshape(-1, 2).sum(1)

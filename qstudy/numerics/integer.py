@@ -43,7 +43,8 @@ def linear_sums(
             f"of shape {tuple(weight.shape)} needs {weight.shape[1]}"
         )
     x, z_x = _as_bytes(x, input_zero_point) if fast else (x, input_zero_point)
-    return _sums(x, weight, z_x, torch.as_tensor(weight_zero_point))
+    zero = _weight_zeros(weight_zero_point, weight)
+    return _sums(x, weight, z_x, zero, fast=fast)
 
 
 def conv2d_sums(
@@ -75,13 +76,14 @@ def conv2d_sums(
         dilation=dilation,
     )  # fmt: skip
     outputs, count = weight.shape[0] // groups, weight.shape[1]
-    zero = torch.as_tensor(weight_zero_point).expand(weight.shape[0])
+    zero = _weight_zeros(weight_zero_point, weight)
     parts = [
         _sums(
             rows[:, g * count : (g + 1) * count].flatten(1),
             weight[g * outputs : (g + 1) * outputs].flatten(1),
             z_x,
             zero[g * outputs : (g + 1) * outputs],
+            fast=fast,
         )
         for g in range(groups)
     ]
@@ -104,16 +106,28 @@ def clamp_relu(x: Tensor, *, zero_point: int, six: int | None = None) -> Tensor:
     return x.clamp(min=zero_point, max=six)
 
 
-def _sums(x: Tensor, weight: Tensor, z_x: int, z_w: Tensor) -> Tensor:
+def _weight_zeros(zero_point: Tensor | int, weight: Tensor) -> Tensor:
+    """`zero_point` as int64 (C,); ValueError where it is no integer or does not fit."""
+    zero = torch.as_tensor(zero_point)
+    if zero.is_floating_point() or tuple(zero.shape) not in ((), (len(weight),)):
+        raise ValueError(
+            f"weight_zero_point is {zero.dtype} of shape {tuple(zero.shape)}: an "
+            f"integer, or integers of shape ({len(weight)},), are needed"
+        )
+    return zero.to(torch.int64).expand(len(weight))
+
+
+def _sums(x: Tensor, weight: Tensor, z_x: int, z_w: Tensor, *, fast: bool) -> Tensor:
     """The four terms of the module's formula; the int32 product where both are int8."""
     w_low, w_high = (int(end) for end in torch.aminmax(weight))
-    byte = x.dtype == torch.int8 and w_low >= -128 and w_high <= 127
+    byte = fast and x.dtype == torch.int8 and w_low >= -128 and w_high <= 127
     if byte and x.shape[1] < 2 ** (31 - _PRODUCT_BITS):
-        columns = weight.to(torch.int8).t().contiguous()
+        # A clone, since contiguous() leaves one row as it is, whose strides _int_mm
+        # then misreads.
+        columns = weight.to(torch.int8).t().clone(memory_format=torch.contiguous_format)
         products = torch._int_mm(x, columns).to(torch.int64)
     else:
         products = x.to(torch.int64) @ weight.to(torch.int64).t()
-    z_w = z_w.to(torch.int64)
     total = products - z_x * weight.to(torch.int64).sum(1)
     if bool((z_w != 0).any()):
         row_sums = x.to(torch.int64).sum(1, keepdim=True)

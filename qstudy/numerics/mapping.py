@@ -118,12 +118,17 @@ class QParams:
                 f"scale of shape {tuple(self.scale.shape)} and zero_point of shape "
                 f"{tuple(self.zero_point.shape)}: one shape, not empty, is needed"
             )
-        smallest = torch.finfo(self.scale.dtype).tiny
-        fine = torch.isfinite(self.scale) & (self.scale >= smallest)
+        # The arithmetic may be float32 whatever the dtype of the scale.
+        smallest, largest = (
+            torch.finfo(torch.float32).tiny,
+            torch.finfo(torch.float32).max,
+        )
+        fine = (self.scale >= smallest) & (self.scale <= largest)
         if not bool(fine.all()):
             bad = self.scale[~fine].flatten()[0].item()
             raise ValueError(
-                f"scale {bad} is not a finite number of at least {smallest:.3g}"
+                f"scale {bad} is not a finite number from {smallest:.3g} to "
+                f"{largest:.3g}"
             )
         low, high = self.zero_point.min().item(), self.zero_point.max().item()
         if low < self.codes.low or high > self.codes.high:
@@ -134,16 +139,30 @@ class QParams:
 
 
 def quantize(
-    x: Tensor, qparams: QParams, *, rounding: str = "half_even", invert: bool = False
+    x: Tensor,
+    qparams: QParams,
+    *,
+    rounding: str = "half_even",
+    invert: bool = False,
+    zero_point_first: bool = False,
 ) -> Tensor:
     """The codes of float `x`, as int32 of its shape.
 
     Divides by the scale as the formula does, in float32 for x of a shorter dtype;
     `invert` multiplies by the scale's inverse instead, as torch's kernels do, which can
-    decide a near-tie the other way. Raises ValueError for an x that is empty, no float,
-    holds NaN or infinity, or does not fit the granularity.
+    decide a near-tie the other way. `zero_point_first` rounds x / s + z, which decides
+    a tie the other way where z is odd. Both together are torch.quantize_per_tensor,
+    where the product and the sum are one operation that rounds once. Raises ValueError
+    for an x that is empty, no float, holds NaN or infinity, or does not fit the
+    granularity.
     """
-    codes, _ = _map(_checked(x), qparams, rounding=rounding, invert=invert)
+    codes, _ = _map(
+        _checked(x),
+        qparams,
+        rounding=rounding,
+        invert=invert,
+        zero_point_first=zero_point_first,
+    )
     return codes.to(torch.int32)
 
 
@@ -216,14 +235,26 @@ def _checked(x: Tensor) -> Tensor:
 
 
 def _map(
-    x: Tensor, qparams: QParams, *, rounding: str, invert: bool
+    x: Tensor,
+    qparams: QParams,
+    *,
+    rounding: str,
+    invert: bool,
+    zero_point_first: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """(codes as floats, whether each lies in the range before clipping)."""
     wide = torch.promote_types(x.dtype, torch.float32)
     scale = qparams.granularity.expand(qparams.scale.to(wide), x)
     zero = qparams.granularity.expand(qparams.zero_point.to(wide), x)
     steps = x.to(wide) * (1 / scale) if invert else x.to(wide) / scale
-    codes = round_to_integer(steps, rounding=rounding) + zero
+    if zero_point_first and invert:
+        # A fused multiply-add: float64 holds the product and the sum of float32.
+        fused = x.double() * (1 / scale).double() + zero
+        codes = round_to_integer(fused.to(wide), rounding=rounding)
+    elif zero_point_first:
+        codes = round_to_integer(steps + zero, rounding=rounding)
+    else:
+        codes = round_to_integer(steps, rounding=rounding) + zero
     low, high = qparams.codes.low, qparams.codes.high
     return codes.clamp(low, high), (codes >= low) & (codes <= high)
 

@@ -162,7 +162,7 @@ def _usable(scale: Tensor, smallest: float) -> Tensor:
     """`scale` with its zeros, and what is too small to invert, replaced."""
     if smallest > 0:
         return scale.clamp(min=smallest)
-    tiny = torch.finfo(scale.dtype).tiny
+    tiny = torch.finfo(torch.float32).tiny  # what QParams takes
     return torch.where(scale == 0, torch.ones_like(scale), scale.clamp(min=tiny))
 
 

@@ -14,7 +14,7 @@ order of the operations, which can move a result by one step:
 | scaled_bias | round((acc + bias / (s_x s_w)) M) + z | FBGEMM |
 | int32_bias | round((acc + round(bias / (s_x s_w))) M) + z | ONNX Runtime |
 | int32_bias_inverse | the same, multiplying by 1 / (s_x s_w) and 1 / s_y | QNNPACK |
-| real_bias | round((acc (s_x s_w) + bias) / s_y + z) | oneDNN |
+| real_bias | round((acc (s_x s_w) + bias) (1 / s_y) + z) | oneDNN |
 
 Which engine follows which rule was found by comparing them; the tests hold them to it.
 """
@@ -91,7 +91,8 @@ def requantize_float32(
         elif rule == "scaled_bias":
             total = acc.float() + b / product
         else:
-            total = (acc + quantize_bias(b, s_x, s_w, invert=inverse)).float()
+            bias_codes = quantize_bias(b, s_x, s_w, invert=inverse)
+            total = (acc.to(torch.int64) + bias_codes).float()
         multiplier = product * (1 / s_y) if inverse else product / s_y
         code = torch.round(total * multiplier) + output_zero_point
     return code.clamp(codes.low, codes.high).to(torch.int32)

@@ -1,9 +1,8 @@
 """Where to clip: the threshold a on |x| that loses least, searched on a histogram.
 
 Candidates are the upper edges of every `stride`-th bin and the largest magnitude. Both
-searches treat the values of a bin as lying at its centre. Signed data are quantized
-with a step of a over the largest signed code, data without negative values with a step
-of a over the largest unsigned one.
+searches treat the values of a bin as lying at its centre. The step is a over the
+largest code, signed or unsigned.
 
 mse: the mean squared error of rounding within a and of clipping beyond it.
 entropy: the Kullback-Leibler divergence of the clipped distribution from its quantized
@@ -17,8 +16,6 @@ from torch import Tensor
 
 from qstudy.numerics.histogram import MagnitudeHistogram
 
-STRIDE = 8
-
 
 def steps_of(bits: int, *, signed: bool) -> int:
     """The number of steps between 0 and the threshold: the largest code."""
@@ -31,7 +28,8 @@ def candidates(histogram: MagnitudeHistogram, *, least: int, stride: int) -> lis
     `least` is the smallest i that makes sense. The last covers all values.
     """
     used = int(histogram.counts.nonzero().max()) + 1
-    return [*range(-(-max(least, stride) // stride) * stride, used, stride), used]
+    first = -(-max(least, stride) // stride) * stride
+    return [*range(first, used, stride), used]
 
 
 def mean_squared_error(
@@ -48,12 +46,12 @@ def mean_squared_error(
 
 
 def mse_threshold(
-    histogram: MagnitudeHistogram, *, bits: int, stride: int = STRIDE
+    histogram: MagnitudeHistogram, *, bits: int, signed: bool, stride: int = 1
 ) -> float:
     """The threshold with the smallest mean squared error. 0 where all values are 0."""
     if histogram.largest == 0:
         return 0.0
-    steps = steps_of(bits, signed=histogram.low < 0)
+    steps = steps_of(bits, signed=signed)
     centres, counts = histogram.centres(), histogram.counts.to(torch.float64)
     some = counts > 0
     centres, counts = centres[some], counts[some]
@@ -67,19 +65,22 @@ def mse_threshold(
 
 
 def entropy_threshold(
-    histogram: MagnitudeHistogram, *, bits: int, stride: int = STRIDE
+    histogram: MagnitudeHistogram, *, bits: int, signed: bool, stride: int = 1
 ) -> float:
     """The threshold with the smallest divergence. 0 where all values are 0.
 
-    At least as many bins as there are levels are kept. Where the data need no more bins
-    than that, nothing can be gained, and the largest magnitude is the answer.
+    At least as many bins as there are levels are kept, and at least half of the values:
+    what is left of a distribution that is clipped to one bin is trivial to quantize.
+    Where the data need no more bins than levels, nothing can be gained, and the largest
+    magnitude is the answer.
     """
     if histogram.largest == 0:
         return 0.0
-    levels = steps_of(bits, signed=histogram.low < 0) + 1
+    levels = steps_of(bits, signed=signed) + 1
     counts = histogram.counts.to(torch.float64)
+    half = int((counts.cumsum(0) >= counts.sum() / 2).to(torch.int8).argmax()) + 1
     best, lowest = histogram.largest, float("inf")
-    for bins in candidates(histogram, least=levels, stride=stride):
+    for bins in candidates(histogram, least=max(levels, half), stride=stride):
         divergence = quantized_divergence(counts, bins=bins, levels=levels)
         # Of equal ones the larger: it clips less.
         if divergence <= lowest:

@@ -1,4 +1,5 @@
-"""The command `qstudy`: plan, run, collect, verify, publish, data, doctor, study, book.
+"""The command `qstudy`: plan, run, collect, verify, publish, conformance, data, doctor,
+study, book.
 
 Every command ends with exit code 0 or with one line that says what is wrong and the way
 out: 1 for an error, 2 for a wrong call, 130 for Ctrl-C (finished runs are kept).
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -135,6 +137,39 @@ def data_command(data_dir: DataDir = None) -> None:
     data.ensure("cifar10")
     for state in data.state():
         print(state)
+
+
+@app.command(epilog="Example: qstudy conformance --implementation my_module:mine")
+def conformance(
+    implementation: Annotated[
+        str,
+        typer.Option(help="module:function to test in place of the installed ones."),
+    ] = "",
+) -> None:
+    """Put the published test vectors to qstudy and the installed packages, or yours.
+
+    The function takes (op, parameters, input) and returns the expected fields; see
+    qstudy.methods.conformance. Exit 1 if your implementation differs anywhere.
+    """
+    from qstudy.methods import conformance as kit
+    from qstudy.methods import implementations
+
+    chosen = implementations.installed()
+    if implementation:
+        sys.path.insert(0, os.getcwd())  # where a user's own module lies
+        chosen = {implementation: kit.named(implementation)}
+    vectors, differing = kit.load(), 0
+    for name, function in chosen.items():
+        outcomes = [kit.check(vector, function) for vector in vectors]
+        for outcome in outcomes:
+            if outcome.result == "differs":
+                print(f"differs: {name} {outcome.vector.id}: {outcome.found}")
+                differing += 1
+        counts = Counter(outcome.result for outcome in outcomes)
+        told = ", ".join(f"{counts[result]} {result}" for result in kit.RESULTS)
+        print(f"{name}: {len(vectors)} vectors, {told}")
+    if implementation and differing:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: qstudy doctor")

@@ -1,0 +1,292 @@
+"""Other people's packages, put to the conformance vectors through their public calls.
+
+torch (its observers through the one door to torch.ao), torchao, ONNX Runtime and
+onnx.reference. Each function has the interface of qstudy.methods.conformance.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from qstudy.methods.conformance import NotOffered
+
+# Codes that a dtype of torch or NumPy has as its own range.
+_DTYPES = {
+    (0, 255): (torch.quint8, np.uint8),
+    (-128, 127): (torch.qint8, np.int8),
+    (0, 65535): (None, np.uint16),
+    (-32768, 32767): (None, np.int16),
+}
+
+
+def _floats(values: Any) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def _ints(values: Any) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.int64)
+
+
+def torch_operators(op: str, parameters: dict, input: dict) -> Mapping[str, Any]:
+    """torch: its quantized tensors, fake_quantize, round and observers."""
+    p = parameters
+    if op == "round" and p["rounding"] == "half_even":
+        return {"y": torch.round(_floats(input["x"]))}
+    if op == "choose_qparams":
+        return _observer(p, input)
+    if op not in ("quantize", "dequantize", "integer_linear"):
+        raise NotOffered(f"no public call for {op}")
+    if op == "integer_linear":
+        return _int_mm(p, input)
+    dtype, _ = _DTYPES.get((p["code_low"], p["code_high"]), (None, None))
+    if dtype is None or p.get("rounding", "half_even") != "half_even":
+        raise NotOffered("no quantized tensor with these codes or this rounding")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the quantized dtypes are deprecated
+        if op == "quantize":
+            x = _floats(input["x"])
+            return {"codes": _torch_quantize(x, p, dtype).int_repr()}
+        codes = torch.tensor(input["codes"], dtype=_INT[dtype])
+        if isinstance(p["scale"], list):
+            q = torch._make_per_channel_quantized_tensor(
+                codes,
+                torch.tensor(p["scale"], dtype=torch.float64),
+                _ints(p["zero_point"]),
+                p.get("axis", 0),
+            )
+        else:
+            q = torch._make_per_tensor_quantized_tensor(
+                codes, p["scale"], p["zero_point"]
+            )
+        return {"x": q.dequantize()}
+
+
+_INT = {torch.quint8: torch.uint8, torch.qint8: torch.int8}
+
+
+def _torch_quantize(x: torch.Tensor, p: dict, dtype: torch.dtype) -> torch.Tensor:
+    if isinstance(p["scale"], list):
+        scale = torch.tensor(p["scale"], dtype=torch.float64)
+        zero = _ints(p["zero_point"]).expand_as(scale)
+        return torch.quantize_per_channel(x, scale, zero, p.get("axis", 0), dtype)
+    return torch.quantize_per_tensor(x, p["scale"], p["zero_point"], dtype)
+
+
+def _int_mm(p: dict, i: dict) -> dict:
+    x, weight = _ints(i["x"]), _ints(i["weight"])
+    if p["input_zero_point"] or np.any(p["weight_zero_point"]):
+        raise NotOffered("_int_mm has no zero points")
+    if x.abs().max() > 127 or weight.abs().max() > 127:
+        raise NotOffered("_int_mm takes int8")
+    product = torch._int_mm(x.to(torch.int8), weight.to(torch.int8).t().contiguous())
+    return {"sums": product}
+
+
+def _observer(p: dict, i: dict) -> dict:
+    from qstudy.methods import legacy
+
+    if p["scheme"] == "scale" and p.get("convention") != "half_range":
+        raise NotOffered("torch's observers are symmetric by half_range alone")
+    affine = p["scheme"] == "affine"
+    with legacy.announced_removal(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        observer = legacy.eager_api().MinMaxObserver(
+            dtype=torch.quint8 if p["code_low"] >= 0 else torch.qint8,
+            qscheme=torch.per_tensor_affine if affine else torch.per_tensor_symmetric,
+            quant_min=p["code_low"],
+            quant_max=p["code_high"],
+        )
+        observer(_floats([i["low"], i["high"]]))
+        scale, zero = observer.calculate_qparams()
+    return {"scale": scale.reshape(()), "zero_point": zero.reshape(())}
+
+
+def torchao(op: str, parameters: dict, input: dict) -> Mapping[str, Any]:
+    """torchao.quantization.quant_primitives: the supported successor's functions."""
+    from torchao.quantization import quant_primitives as ao
+
+    p = parameters
+    if op == "choose_qparams":
+        if p["scheme"] == "scale" and p.get("convention") != "half_range":
+            raise NotOffered("torchao's symmetric mapping is half_range")
+        x = _floats([input["low"], input["high"]])
+        scale, zero = ao.choose_qparams_affine(
+            x,
+            ao.MappingType.ASYMMETRIC
+            if p["scheme"] == "affine"
+            else ao.MappingType.SYMMETRIC,
+            (2,),
+            torch.int32,
+            p["code_low"],
+            p["code_high"],
+            scale_dtype=torch.float32,
+            zero_point_dtype=torch.int32,
+        )
+        return {"scale": scale.reshape(()), "zero_point": zero.reshape(())}
+    if op not in ("quantize", "dequantize"):
+        raise NotOffered(f"no function for {op}")
+    if p.get("rounding", "half_even") != "half_even":
+        raise NotOffered("torchao rounds half to even")
+    values = _floats(input["x"]) if op == "quantize" else _ints(input["codes"])
+    block = list(values.shape)
+    if isinstance(p["scale"], list):
+        block[p.get("axis", 0)] = 1
+    scale, zero = _floats(p["scale"]), _ints(p["zero_point"]).to(torch.int32)
+    limits = (p["code_low"], p["code_high"])
+    if op == "quantize":
+        codes = ao.quantize_affine(values, block, scale, zero, torch.int32, *limits)
+        return {"codes": codes}
+    codes = values.to(torch.int32)
+    x = ao.dequantize_affine(codes, block, scale, zero, torch.int32, *limits)
+    return {"x": x}
+
+
+def onnxruntime(op: str, parameters: dict, input: dict) -> Mapping[str, Any]:
+    """ONNX Runtime: its CPU kernels, and its Python function for scales."""
+    if op == "choose_qparams":
+        return _onnx_scales(parameters, input)
+    import onnxruntime as runtime
+
+    model, feeds, names = _onnx_model(op, parameters, input)
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # what it refuses is told by its exception
+    try:
+        session = runtime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except runtime.capi.onnxruntime_pybind11_state.NotImplemented as error:
+        raise NotOffered("no CPU kernel for these types") from error
+    try:
+        found = session.run(None, feeds)
+    except runtime.capi.onnxruntime_pybind11_state.Fail as error:
+        # Said aloud and never a wrong number: such as zero points of each channel.
+        raise NotOffered(str(error).splitlines()[0]) from error
+    return dict(zip(names, found, strict=True))
+
+
+def onnx_reference(op: str, parameters: dict, input: dict) -> Mapping[str, Any]:
+    """onnx.reference: ONNX's own evaluator in NumPy."""
+    from onnx.reference import ReferenceEvaluator
+
+    model, feeds, names = _onnx_model(op, parameters, input)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's casts inside the evaluator
+        found = ReferenceEvaluator(model).run(None, feeds)
+    return dict(zip(names, found, strict=True))
+
+
+def _onnx_scales(p: dict, i: dict) -> dict:
+    from onnxruntime.quantization.quant_utils import compute_scale_zp
+
+    symmetric = p["scheme"] == "scale"
+    signed = p["code_low"] < 0
+    fits = {"unsigned": not signed, "max_code": p["code_low"] == -p["code_high"]}
+    if symmetric and not fits.get(p.get("convention"), False):
+        raise NotOffered("its symmetric scale is 2 m / (levels - 1) of its codes")
+    dtype = np.int8 if signed else np.uint8
+    zero, scale = compute_scale_zp(
+        np.float32(i["low"]),
+        np.float32(i["high"]),
+        np.array(p["code_low"], dtype),
+        np.array(p["code_high"], dtype),
+        symmetric,
+    )
+    return {"scale": scale, "zero_point": zero}
+
+
+def _onnx_model(op: str, p: dict, i: dict) -> tuple[Any, dict, tuple[str, ...]]:
+    """(model of one node, its feeds, the names of its outputs)."""
+    from onnx import helper, numpy_helper
+
+    def byte(values: Any, *, low: int | None = None) -> np.ndarray:
+        array = np.asarray(values)
+        signed = (array.min() if low is None else low) < 0
+        return array.astype(np.int8 if signed else np.uint8)
+
+    def zero_like(codes: np.ndarray, values: Any) -> np.ndarray:
+        return np.asarray(values).astype(codes.dtype)
+
+    attributes: dict[str, Any] = {}
+    if op in ("quantize", "dequantize"):
+        _, dtype = _DTYPES.get((p["code_low"], p["code_high"]), (None, None))
+        if dtype is None or p.get("rounding", "half_even") != "half_even":
+            raise NotOffered("ONNX has no type with these codes or this rounding")
+        scale = np.asarray(p["scale"], np.float32)
+        zero = np.broadcast_to(np.asarray(p["zero_point"], dtype), scale.shape).copy()
+        attributes = {"axis": p.get("axis", 0)} if scale.ndim else {}
+        if op == "quantize":
+            kind, names = "QuantizeLinear", ("codes",)
+            feeds = {"x": np.asarray(i["x"], np.float32)}
+        else:
+            kind, names = "DequantizeLinear", ("x",)
+            feeds = {"x": np.asarray(i["codes"], dtype)}
+        feeds |= {"scale": scale, "zero": zero}
+    elif op == "dynamic_quantize":
+        kind, names = "DynamicQuantizeLinear", ("codes", "scale", "zero_point")
+        feeds = {"x": np.asarray(i["x"], np.float32)}
+    elif op in ("integer_linear", "integer_conv2d"):
+        x, weight = byte(i["x"]), byte(i["weight"])
+        names, kind = ("sums",), "MatMulInteger"
+        if op == "integer_linear":
+            weight = weight.T.copy()
+        else:
+            kind, attributes = "ConvInteger", _conv_attributes(p)
+        feeds = {"x": x, "w": weight, "zx": zero_like(x, p["input_zero_point"])}
+        feeds["zw"] = zero_like(weight, p["weight_zero_point"])
+    elif op in ("qlinear_matmul", "qlinear_conv2d"):
+        low = p["code_low"]
+        # Bytes of the source: signed where its output is, weights by their own values.
+        x = byte(i["x"], low=min(low, np.min(i["x"])))
+        weight = byte(i["weight"], low=min(low, np.min(i["weight"])))
+        names, kind = ("codes",), "QLinearMatMul"
+        if op == "qlinear_matmul":
+            weight = weight.T.copy()
+        else:
+            kind, attributes = "QLinearConv", _conv_attributes(p)
+        w_scale = np.asarray(p["weight_scale"], np.float32)
+        w_zero = np.broadcast_to(
+            zero_like(weight, p["weight_zero_point"]), w_scale.shape
+        ).copy()
+        feeds = {
+            "x": x,
+            "sx": np.float32(p["input_scale"]),
+            "zx": zero_like(x, p["input_zero_point"]),
+            "w": weight,
+            "sw": w_scale,
+            "zw": w_zero,
+            "sy": np.float32(p["output_scale"]),
+            "zy": byte(p["output_zero_point"], low=low),
+        }
+    else:
+        raise NotOffered(f"ONNX has no operator for {op}")
+    arrays = {name: np.asarray(value) for name, value in feeds.items()}
+    # A field may bear the name of an input; in a graph names are unique.
+    results = [f"found_{name}" for name in names]
+    node = helper.make_node(kind, list(arrays), results, **attributes)
+    kinds = {n: helper.np_dtype_to_tensor_dtype(a.dtype) for n, a in arrays.items()}
+    constants = [n for n in arrays if n != "x"]
+    graph = helper.make_graph(
+        [node],
+        op,
+        [helper.make_tensor_value_info("x", kinds["x"], None)],
+        [helper.make_empty_tensor_value_info(n) for n in results],
+        [numpy_helper.from_array(arrays[n], n) for n in constants],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10
+    )
+    return model, {"x": arrays["x"]}, names
+
+
+def _conv_attributes(p: dict) -> dict:
+    return {
+        "pads": [p.get("padding", 0)] * 4,
+        "strides": [p.get("stride", 1)] * 2,
+        "dilations": [p.get("dilation", 1)] * 2,
+        "group": p.get("groups", 1),
+    }

@@ -1,0 +1,204 @@
+"""One quantized operator on one input: random and adversarial cases, our own answer.
+
+Inputs: *random* scales, zero points and codes; *ties*, scales that are powers of two,
+so that many results lie halfway between two codes; *saturating*, an output range that
+clips much; *extreme*, zero points of 0 and 255 and codes of 0 and 255 alone. The
+engines' answers to the same cases: qstudy.methods.engines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qstudy.methods.engine_rules import rules_of
+from qstudy.numerics import elementwise, integer, requantize
+from qstudy.numerics.elementwise import Affine
+from qstudy.numerics.mapping import CodeRange
+
+UINT8 = CodeRange(0, 255)
+INPUTS = ("random", "ties", "saturating", "extreme")
+# Operator: the options of its convolution or window.
+OPERATORS: dict[str, dict[str, int]] = {
+    "linear": {},
+    "linear_relu": {},
+    "conv2d": {"padding": 1},
+    "conv2d_relu": {"padding": 1},
+    "conv2d_stride": {"padding": 1, "stride": 2, "groups": 2},
+    "conv2d_dilated": {"padding": 2, "dilation": 2},
+    "conv2d_depthwise": {"padding": 1, "groups": 32},
+    "add": {},
+    "add_relu": {},
+    "avg_pool2d": {"size": 2, "stride": 2},
+    "max_pool2d": {"size": 2, "stride": 2},
+    "relu": {},
+    "relu6": {},
+}
+# A multiple of what vector instructions take at a time; other sizes end in scalar code.
+_CHANNELS = 32
+_SIDE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What one operator is given. `x` and `other` are uint8 codes, `weight` int8."""
+
+    operator: str
+    x: Tensor
+    input: Affine
+    output: Affine
+    other: Tensor | None = None
+    other_affine: Affine | None = None
+    weight: Tensor | None = None
+    weight_scale: Tensor | None = None
+    bias: Tensor | None = None
+
+    @property
+    def options(self) -> dict[str, int]:
+        """Stride, padding, dilation, groups, or the window's size and stride."""
+        return OPERATORS[self.operator]
+
+    @property
+    def relu(self) -> bool:
+        """Whether a ReLU is fused into the operator."""
+        return self.operator.endswith("_relu")
+
+
+def make_case(
+    operator: str, inputs: str, *, seed: int, activation_bits: int = 8
+) -> Case:
+    """A case drawn from `seed`; ValueError for an unknown operator or kind of inputs.
+
+    `activation_bits` 7 draws the codes and the zero point of x from 0 to 127.
+    """
+    if operator not in OPERATORS:
+        raise ValueError(f"operator {operator!r} is not one of {tuple(OPERATORS)}")
+    if inputs not in INPUTS:
+        raise ValueError(f"inputs {inputs!r} is not one of {INPUTS}")
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator) * (high - low) + low
+
+    def codes(*shape: int) -> Tensor:
+        top = 2**activation_bits
+        drawn = torch.randint(0, top, shape, generator=generator, dtype=torch.uint8)
+        return torch.where(drawn < top // 2, 0, top - 1).to(torch.uint8) if (
+            inputs == "extreme"
+        ) else drawn  # fmt: skip
+
+    def affine(
+        low: float, high: float, power: int, corner: int, top: int = 255
+    ) -> Affine:
+        scale = 2.0**power if inputs == "ties" else uniform(low, high, 1).item()
+        zero = int(torch.randint(0, top + 1, (1,), generator=generator))
+        return Affine(scale, corner if inputs == "extreme" else zero)
+
+    weighted = operator.startswith(("linear", "conv2d"))
+    shape = (_SIDE * 8, _CHANNELS) if operator.startswith("linear") else (
+        (2, _CHANNELS, _SIDE, _SIDE)
+    )  # fmt: skip
+    x = codes(*shape)
+    most = 2**activation_bits - 1
+    start = affine(0.001, 0.1, -4, most * (seed % 2), most)
+    widest = 0.01 if inputs == "saturating" else 0.25
+    # A fused ReLU needs a code above that of zero.
+    top = 254 if operator.endswith("_relu") else 255
+    end = affine(widest / 10, widest, -3, top * (seed // 2 % 2))
+    if operator in ("avg_pool2d", "max_pool2d", "relu", "relu6"):
+        return Case(operator, x, start, start)
+    if not weighted:
+        side = affine(0.001, 0.1, -5, 255 * (seed // 4 % 2))
+        return Case(operator, x, start, end, codes(*shape), side)
+    groups = OPERATORS[operator].get("groups", 1)
+    kernel = () if operator.startswith("linear") else (3, 3)
+    weight = torch.randint(
+        -128, 128, (_CHANNELS, _CHANNELS // groups, *kernel), generator=generator
+    ).to(torch.int8)
+    scale = uniform(0.001, 0.02, _CHANNELS)
+    bias = (uniform(-1, 1, _CHANNELS)) * end.scale * 64
+    if inputs == "ties":
+        scale = 2.0 ** torch.randint(-9, -4, (_CHANNELS,), generator=generator).float()
+        bias = torch.round(bias * 1024) / 1024
+    return Case(operator, x, start, end, None, None, weight, scale, bias)
+
+
+def sums(case: Case) -> Tensor:
+    """int32 sums of products of a linear layer or convolution, without its bias."""
+    if case.weight.dim() == 2:
+        return integer.linear_sums(
+            case.x, case.weight, input_zero_point=case.input.zero_point
+        )
+    return integer.conv2d_sums(
+        case.x, case.weight, input_zero_point=case.input.zero_point, **case.options
+    )
+
+
+def answer(case: Case, *, engine: str) -> Tensor:
+    """int32 codes of the result by this study's arithmetic, under `engine`'s rule."""
+    rules, zero = rules_of(engine), case.output.zero_point
+    if case.operator == "max_pool2d":
+        return integer.max_pool2d(case.x.to(torch.int32), **case.options)
+    if case.operator in ("relu", "relu6"):
+        six = round(6 / case.output.scale) + zero
+        return integer.clamp_relu(
+            case.x.to(torch.int32),
+            zero_point=zero,
+            six=min(six, 255) if case.operator == "relu6" else None,
+        )
+    if case.operator == "avg_pool2d" and rules.average == "dequantized":
+        return elementwise.average_dequantized(
+            case.x, affine=case.input, codes=UINT8, **case.options
+        )
+    if case.operator == "avg_pool2d":
+        return elementwise.average_float32(
+            integer.window_sums(case.x, **case.options),
+            count=case.options["size"] ** 2,
+            zero_point=zero,
+            zero_point_first=rules.average == "codes",
+        )
+    if case.other is not None:
+        codes = elementwise.add_float32(
+            case.x,
+            case.other,
+            first=case.input,
+            second=case.other_affine,
+            output=case.output,
+            codes=UINT8,
+            rule=rules.add,
+        )
+    else:
+        codes = requantize.requantize_float32(
+            sums(case),
+            bias=case.bias,
+            input_scale=case.input.scale,
+            weight_scale=case.weight_scale,
+            output_scale=case.output.scale,
+            output_zero_point=zero,
+            codes=UINT8,
+            rule=rules.linear if case.weight.dim() == 2 else rules.conv2d,
+        )
+    return integer.clamp_relu(codes, zero_point=zero) if case.relu else codes
+
+
+def steps_from_tie(case: Case) -> Tensor | None:
+    """float64: how far each exact result lies from a tie, in steps of the output.
+
+    None for operators without a weight or second operand. What an engine decides
+    otherwise than its rule can only be a near-tie, unless its sums themselves differ.
+    """
+    if case.weight is not None:
+        channels = (1, -1, *[1] * (case.weight.dim() - 2))
+        exact = sums(case).double() * case.input.scale
+        exact = exact * case.weight_scale.double().reshape(channels)
+        exact = exact + case.bias.double().reshape(channels)
+    elif case.other is not None:
+        exact = (case.x.double() - case.input.zero_point) * case.input.scale
+        second = case.other.double() - case.other_affine.zero_point
+        exact = exact + second * case.other_affine.scale
+    else:
+        return None
+    steps = exact / case.output.scale
+    return (steps - torch.floor(steps) - 0.5).abs()
