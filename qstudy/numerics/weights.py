@@ -13,6 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qstudy.numerics import error
+from qstudy.numerics.granularity import PerChannel, PerTensor
+from qstudy.numerics.mapping import CodeRange, fake_quantize
+from qstudy.numerics.qparams import choose_qparams, range_of
+
 GRANULARITIES = ("per_tensor", "per_channel")
 QUANT_MIN, QUANT_MAX = -128, 127
 
@@ -54,24 +59,26 @@ def round_weight(weight: Tensor, *, granularity: str) -> Tensor:
     """
     if granularity not in GRANULARITIES:
         raise ValueError(f"granularity {granularity!r} is not one of {GRANULARITIES}")
-    ranges = weight_ranges(weight).per_channel
-    if granularity == "per_tensor":
-        ranges = ranges.max().expand_as(ranges)
-    # The observers' floor: a channel of zeros still has a scale to divide by.
-    step = (ranges / 127.5).clamp(min=torch.finfo(torch.float32).eps)
-    step = step.reshape(-1, *[1] * (weight.dim() - 1))  # (Cout, 1, 1, 1)
+    weight_ranges(weight)  # refuses what has no range
+    shared = PerTensor() if granularity == "per_tensor" else PerChannel(0)
+    low, high = range_of(weight, shared)
+    qparams = choose_qparams(
+        low,
+        high,
+        codes=CodeRange(QUANT_MIN, QUANT_MAX),
+        scheme="scale",
+        convention="half_range",
+        granularity=shared,
+        # The observers' floor: a channel of zeros still has a scale to divide by.
+        smallest_scale=torch.finfo(torch.float32).eps,
+    )
     # Multiplying by the inverse, as the kernels do, decides ties as they decide them.
-    codes = (weight.detach() * (1 / step)).round().clamp(QUANT_MIN, QUANT_MAX)
-    return codes * step
+    return fake_quantize(weight.detach(), qparams, invert=True)
 
 
 def weight_sqnr(weight: Tensor, *, granularity: str) -> float:
-    """Signal to quantization noise, 10 log10(sum w^2 / sum (w - w')^2), in dB.
+    """Signal to quantization noise of the rounded weight, in dB; see error.sqnr.
 
     Infinite where nothing is lost. Arguments and errors as for `round_weight`.
     """
-    rounded = round_weight(weight, granularity=granularity).double()
-    signal = weight.detach().double()
-    noise = (signal - rounded).square().sum().item()
-    power = signal.square().sum().item()
-    return 10 * math.log10(power / noise) if noise > 0 else math.inf
+    return error.sqnr(weight, round_weight(weight, granularity=granularity))
