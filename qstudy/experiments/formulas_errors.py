@@ -114,12 +114,13 @@ def _calibrated(x: Any, name: str, granularity: str) -> list:
     """One calibrator a row of x (C, N), or one for all of it, fed and ready to ask."""
     whole = granularity == "per_tensor"
     found = []
-    for row in [x.flatten()] if whole else x:
+    for row in [x] if whole else x:
         # A channel has few values, and gets few bins and few trials.
         bins, stride = (2048, 4) if whole else (512, 8)
         calibrator = _calibrator(name, bins=bins, stride=stride)
-        # The order matters to the moving average alone, which sees 16 batches.
-        for part in row.chunk(16 if name == "moving_average" else 1):
+        # The order matters to the moving average alone, which sees 16 batches of all
+        # channels, as it would of images.
+        for part in row.chunk(16 if name == "moving_average" else 1, dim=-1):
             calibrator.update(part)
         found.append(calibrator)
     return found

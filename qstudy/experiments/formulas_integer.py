@@ -146,14 +146,14 @@ def executor_task(spec: RunSpec, ctx: Context) -> Values:
     )
     quantized = static.quantize_static(model, batches, config)
     network = integer_network.read_integers(quantized)
-    double = integer_arithmetic.FixedPoint("double")
+    double = integer_arithmetic.FixedPoint.of(network.layers, rounding="double")
     beside = integer_arithmetic.SideBySide(
         integer_arithmetic.EngineFloat32(params["engine"]), double
     )
     arithmetics = {
         "float32": beside,
         "double": double,
-        "single": integer_arithmetic.FixedPoint("single"),
+        "single": integer_arithmetic.FixedPoint.of(network.layers, rounding="single"),
     }
     classes: dict[str, list] = {name: [] for name in ("engine", *arithmetics)}
     other_logits, off, seen = 0, {}, 0

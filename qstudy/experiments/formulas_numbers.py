@@ -132,16 +132,14 @@ def _layer_numbers(frame: pd.DataFrame) -> dict[str, Number]:
 
 def _step_numbers(frame: pd.DataFrame) -> dict[str, Number]:
     most = frame[(frame.n == frame.n.max()) & (frame.activation_bits == 8)]
-    return {
-        f"same_input.{row.engine}.{row.step}": Number(
-            float(row.off_by_one + row.off_by_more),
-            "%",
-            2,
-            n=int(row.n),
-            runs=(row.run,),
-        )
-        for row in most.itertuples()
-    }
+    quoted = {}
+    for row in most.itertuples():
+        key, n, runs = f"same_input.{row.engine}.{row.step}", int(row.n), (row.run,)
+        moved = float(row.off_by_one + row.off_by_more)
+        quoted[key] = Number(moved, "%", 2, n=n, runs=runs)
+        more = float(row.off_by_more)
+        quoted[f"{key}.by_more"] = Number(more, "%", 2, n=n, runs=runs)
+    return quoted
 
 
 def _error_numbers(frame: pd.DataFrame) -> dict[str, Number]:

@@ -8,6 +8,7 @@ requantizes in float32 by the rule of one of torch's engines (engine_rules).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -66,20 +67,49 @@ class Arithmetic(Protocol):
         """Codes of the mean over the last two axes, (N, C)."""
 
 
+@dataclass(frozen=True, eq=False)
+class FixedPointParameters:
+    """A layer's int32 bias and int64 mantissas and shifts, () or (C,)."""
+
+    bias: Tensor | None
+    mantissa: Tensor
+    shift: Tensor
+
+
 @dataclass(frozen=True)
 class FixedPoint:
-    """Integers alone: no float tensor from the input codes to the logits' codes."""
+    """Integers alone: no float tensor from the input codes to the logits' codes.
 
-    rounding: str = "double"
+    `parameters` holds those of each layer, made beforehand by `of`.
+    """
+
+    rounding: str
+    parameters: Mapping[IntegerLayer, FixedPointParameters]
+
+    @classmethod
+    def of(
+        cls, layers: Iterable[IntegerLayer], *, rounding: str = "double"
+    ) -> FixedPoint:
+        """The arithmetic for `layers`: biases and multipliers become integers here.
+
+        Raises ValueError for an unknown rounding, or where a bias overflows int32.
+        """
+        return cls(
+            rounding,
+            {
+                layer: fixed_point_parameters(layer, rounding=rounding)
+                for layer in layers
+            },
+        )
 
     def requantize(self, sums: Tensor, layer: IntegerLayer) -> Tensor:
-        """As `Arithmetic.requantize`."""
-        bias, mantissa, shift = fixed_point_parameters(layer, rounding=self.rounding)
+        """As `Arithmetic.requantize`; KeyError for a layer that `of` was not given."""
+        parameters = self.parameters[layer]
         codes = requantize.requantize_fixed_point(
             sums,
-            bias=bias,
-            mantissa=mantissa,
-            shift=shift,
+            bias=parameters.bias,
+            mantissa=parameters.mantissa,
+            shift=parameters.shift,
             output_zero_point=layer.output.zero_point,
             codes=UINT8,
             rounding=self.rounding,
@@ -190,8 +220,8 @@ class SideBySide:
 
 def fixed_point_parameters(
     layer: IntegerLayer, *, rounding: str
-) -> tuple[Tensor | None, Tensor, Tensor]:
-    """(int32 bias, int64 mantissas, int64 shifts) of a layer: computed beforehand.
+) -> FixedPointParameters:
+    """The integers that stand for a layer's bias and multipliers.
 
     Raises ValueError where the bias overflows int32 at the layer's scales.
     """
@@ -209,7 +239,7 @@ def fixed_point_parameters(
     shape = layer.weight_scale.shape
     mantissa = torch.tensor([m.mantissa for m in multipliers], dtype=torch.int64)
     shift = torch.tensor([m.shift for m in multipliers], dtype=torch.int64)
-    return bias, mantissa.reshape(shape), shift.reshape(shape)
+    return FixedPointParameters(bias, mantissa.reshape(shape), shift.reshape(shape))
 
 
 def _activated(codes: Tensor, layer: IntegerLayer) -> Tensor:

@@ -39,6 +39,13 @@ class IntegerResNet:
     blocks: tuple[IntegerBlock, ...]
     fc: IntegerLayer
 
+    @property
+    def layers(self) -> list[IntegerLayer]:
+        """Every layer that has weights."""
+        inner = [(b.conv1, b.conv2, b.shortcut) for b in self.blocks]
+        found = [self.stem, *(layer for block in inner for layer in block), self.fc]
+        return [layer for layer in found if layer is not None]
+
 
 def read_integers(model: QuantizedResNet) -> IntegerResNet:
     """The integers of a network converted by qstudy.methods.static.quantize_static."""

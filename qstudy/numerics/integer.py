@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from qstudy.numerics.requantize import check_int32
 
-# A product of two int8 codes is at most 2^14: this many of them fit an int32.
-_PRODUCT_BITS = 14
+# (x - z_x) and w are at most 255 and 128 in magnitude: fewer products fit an int32.
+_MOST_PRODUCTS = 2**31 // (255 * 128)
 
 
 def linear_sums(
@@ -121,11 +121,15 @@ def _sums(x: Tensor, weight: Tensor, z_x: int, z_w: Tensor, *, fast: bool) -> Te
     """The four terms of the module's formula; the int32 product where both are int8."""
     w_low, w_high = (int(end) for end in torch.aminmax(weight))
     byte = fast and x.dtype == torch.int8 and w_low >= -128 and w_high <= 127
-    if byte and x.shape[1] < 2 ** (31 - _PRODUCT_BITS):
+    if byte and x.shape[1] < _MOST_PRODUCTS:
         # A clone, since contiguous() leaves one row as it is, whose strides _int_mm
         # then misreads.
         columns = weight.to(torch.int8).t().clone(memory_format=torch.contiguous_format)
-        products = torch._int_mm(x, columns).to(torch.int64)
+        products = torch._int_mm(x, columns)
+        if not bool((z_w != 0).any()):
+            # So few that none of the sums can leave int32: nothing need be widened.
+            return products.sub_((z_x * weight.to(torch.int64).sum(1)).to(torch.int32))
+        products = products.to(torch.int64)
     else:
         products = x.to(torch.int64) @ weight.to(torch.int64).t()
     total = products - z_x * weight.to(torch.int64).sum(1)
