@@ -1,8 +1,8 @@
 """The implementations that the conformance vectors are put to, by name.
 
 `qstudy` is this study's own arithmetic; the installed packages it is compared with are
-in qstudy.methods.implementations_other. See qstudy.methods.conformance for the
-interface.
+in implementations_torch and implementations_onnx. See qstudy.methods.conformance for
+the interface.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from qstudy.methods import implementations_other as other
+from qstudy.methods import implementations_onnx, implementations_torch
 from qstudy.methods.conformance import Implementation, NotOffered
 from qstudy.numerics import calibration, fixedpoint, integer, mapping, qparams
 from qstudy.numerics.granularity import PerChannel, PerTensor
@@ -173,10 +173,10 @@ def _batches(i: dict) -> list[torch.Tensor]:
 
 IMPLEMENTATIONS: dict[str, Implementation] = {
     "qstudy": qstudy,
-    "torch": other.torch_operators,
-    "torchao": other.torchao,
-    "onnxruntime": other.onnxruntime,
-    "onnx_reference": other.onnx_reference,
+    "torch": implementations_torch.torch_operators,
+    "torchao": implementations_torch.torchao,
+    "onnxruntime": implementations_onnx.onnxruntime,
+    "onnx_reference": implementations_onnx.onnx_reference,
 }
 _PACKAGES = {"onnxruntime": "onnxruntime", "onnx_reference": "onnx"}
 

@@ -223,7 +223,9 @@ def test_what_is_read_is_what_the_modules_hold(resnet8, images, granularity):
         halves = name in ("stage2.0.conv1", "stage3.0.conv1") or "shortcut" in name
         assert layer.stride == (2 if halves else 1), name
         assert layer.padding == (0 if "shortcut" in name or name == "fc" else 1), name
-    for block, stage in zip(network.blocks, ("stage1", "stage2", "stage3"), strict=True):
+    for block, stage in zip(
+        network.blocks, ("stage1", "stage2", "stage3"), strict=True
+    ):
         op = model.network.get_submodule(stage)[0].add.op
         assert block.output == Affine(float(op.scale), int(op.zero_point))
     assert network.input == layers[0].input
@@ -253,7 +255,7 @@ def test_the_codes_after_each_block_can_be_watched(network, images):
         (10,),
     ]
     assert shown[-1] is found and found.dtype == torch.int32
-    assert all(0 <= int(c.min()) and int(c.max()) <= 255 for c in shown)
+    assert all(int(c.min()) >= 0 and int(c.max()) <= 255 for c in shown)
     # All but the logits come out of a ReLU.
     ends = [network.stem.output, *(block.output for block in network.blocks)]
     for codes, end in zip(shown, ends, strict=False):

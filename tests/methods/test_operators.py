@@ -89,7 +89,7 @@ def test_cases_of_ties_hold_ties_and_random_ones_none(operator):
         for seed in range(4):
             case = operators.make_case(operator, inputs, seed=seed)
             steps = operators.steps_from_tie(case)
-            assert 0 <= steps.min() and steps.max() <= 0.5
+            assert steps.min() >= 0 and steps.max() <= 0.5
             counts[inputs] += int((steps == 0).sum())
             total += steps.numel() if inputs == "ties" else 0
     assert counts["random"] == 0
