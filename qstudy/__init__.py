@@ -1,19 +1,22 @@
 """A reproducible study of neural-network quantization with PyTorch on a CPU.
 
-Chapters use `chapter`; everything else is reached through its room (qstudy.numerics,
-qstudy.methods, qstudy.measure, ...). Importing this package imports neither torch nor
-pandas, because every timing worker imports it too.
+Chapters use `chapter`, and `load` gives a trained network; everything else is reached
+through its room (qstudy.numerics, qstudy.methods, qstudy.measure, ...). Importing this
+package imports neither torch nor pandas, because every timing worker imports it too.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from qstudy.study.chapter import Chapter
 
-__all__ = ["chapter"]
+__all__ = ["chapter", "load"]
 __version__ = "0.1.0"
 
 
@@ -22,3 +25,12 @@ def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:
     from qstudy.study.chapter import chapter as open_chapter
 
     return open_chapter(name, namespace)
+
+
+def load(
+    model: str, *, seed: int = 0, stage: str = "", results: str | os.PathLike = ""
+) -> nn.Module:
+    """The trained fp32 network `model`, checked; see qstudy.study.networks."""
+    from qstudy.study.networks import load as load_network
+
+    return load_network(model, seed=seed, stage=stage, results=results)

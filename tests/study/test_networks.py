@@ -1,0 +1,61 @@
+"""Trained networks by name: the right one, checked, or one line that says why not."""
+
+import shutil
+
+import pytest
+import torch
+
+import qstudy
+from qstudy.study.tree import StudyError, repository
+
+RESULTS = repository() / "results"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for folder in ("runs/baselines", "systems", "checkpoints"):
+        shutil.copytree(RESULTS / folder, tmp_path / folder)
+    return tmp_path
+
+
+def test_the_network_is_the_one_that_was_kept():
+    from safetensors.torch import load_file
+
+    network = qstudy.load("resnet20", seed=0)
+    assert not network.training
+    stage = next(s for s in ("published", "dev", "interim") if _file(s).exists())
+    for name, value in load_file(_file(stage)).items():
+        assert torch.equal(network.state_dict()[name], value)
+
+
+def _file(stage):
+    return RESULTS / "checkpoints" / f"resnet20-cifar10-fp32-{stage}-s0.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ({"model": "resnet99"}, "no trained network resnet99, seed 0 in"),
+        ({"model": "resnet20", "seed": 77}, "resnet20, seed 77 in"),
+        ({"model": "resnet8", "stage": "interim"}, "resnet8, interim, seed 0 in"),
+    ],
+)
+def test_what_there_is_not_is_named_with_what_there_is(call, words):
+    with pytest.raises(StudyError, match=words) as error:
+        qstudy.load(**call)
+    assert "there are: " in str(error.value) and "resnet20 (" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_stage_is_named():
+    with pytest.raises(ValueError, match=r"stage 'best' is not one of \('published'"):
+        qstudy.load("resnet20", stage="best")
+
+
+def test_a_damaged_checkpoint_is_not_loaded(tree):
+    for file in (tree / "checkpoints").glob("resnet20-*-s0.safetensors"):
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+    with pytest.raises(StudyError, match="has SHA-256"):
+        qstudy.load("resnet20", results=tree)
