@@ -27,8 +27,8 @@ def load(
 
     `stage` is one of STAGES; "" takes the first that there is. `results` is a results
     tree ("": the repository's). The checkpoint's SHA-256 is checked against the record
-    of the run that made it. Raises ValueError for an unknown stage, StudyError, one
-    line that names what there is, where no such network is there or its file is damaged.
+    of the run that made it. Raises ValueError for an unknown stage and StudyError, one
+    line that names what there is, for a network that is missing or damaged.
     """
     if stage and stage not in STAGES:
         raise ValueError(f"stage {stage!r} is not one of {STAGES}")
