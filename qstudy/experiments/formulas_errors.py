@@ -127,6 +127,7 @@ def _calibrated(x: Any, name: str, granularity: str) -> list:
 
 
 def errors_task(spec: RunSpec, ctx: Context) -> Values:
+    """What is lost, in five measures, by source, bits, granularity and calibrator."""
     from qstudy.numerics import error, mapping
 
     measures = {
@@ -237,6 +238,7 @@ def _sources(spec: RunSpec, ctx: Context) -> dict[str, Any]:
 
 
 def cost_task(spec: RunSpec, ctx: Context) -> Values:
+    """Time one batch through each calibrator and through torch's histogram observer."""
     result = timing.measure(
         spec,
         ctx,
@@ -267,6 +269,7 @@ def timed_calibrator(*, name: str, values: int, batch: int) -> Any:
 
 
 def conformance_task(spec: RunSpec, ctx: Context) -> Values:
+    """How each installed implementation does on each published vector."""
     from qstudy.methods import conformance, implementations
 
     vectors = conformance.load()

@@ -29,6 +29,7 @@ def short(value: float) -> float:
 
 
 def operators_task(spec: RunSpec, ctx: Context) -> Values:
+    """Count where our integers and one engine's differ, for each operator and input."""
     from qstudy.methods import engines, operators
 
     engine, values = spec.params["engine"], {}
@@ -121,6 +122,7 @@ def _two_taps(
 
 
 def executor_task(spec: RunSpec, ctx: Context) -> Values:
+    """One quantized network by an engine, by our float32, and by integers alone."""
     import torch
 
     from qstudy.measure import accuracy

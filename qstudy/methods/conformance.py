@@ -78,12 +78,17 @@ def check(vector: Vector, implementation: Implementation) -> Outcome:
     """
     try:
         found = implementation(vector.op, dict(vector.parameters), dict(vector.input))
+        return _compared(vector, found)
     except NotOffered as reason:
         return Outcome(vector, "not offered", str(reason))
-    # Whatever a foreign implementation raises is its answer to the vector.
+    # Whatever a foreign implementation raises, or gives that is no number, is its
+    # answer to the vector.
     except Exception as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())
         return Outcome(vector, "differs", told[:200])
+
+
+def _compared(vector: Vector, found: Mapping[str, Any]) -> Outcome:
     for field, expected in vector.expected.items():
         if field not in found:
             return Outcome(vector, "differs", f"gives no {field}")
@@ -97,7 +102,9 @@ def check(vector: Vector, implementation: Implementation) -> Outcome:
             )
         off = np.abs(ours - theirs)
         if not bool((off <= vector.tolerance).all()):
-            worst = np.unravel_index(int(np.nanargmax(off)), off.shape)
+            # NaN is farther off than any number.
+            worst = np.unravel_index(int(np.nan_to_num(off, nan=np.inf).argmax()),
+                                     off.shape)  # fmt: skip
             return Outcome(
                 vector,
                 "differs",
@@ -111,9 +118,11 @@ def named(reference: str) -> Implementation:
     module, _, name = reference.partition(":")
     try:
         found = getattr(import_module(module), name) if module and name else None
-    except (ImportError, AttributeError) as error:
+    # A module of somebody else's may fail to import in any way at all.
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(
-            f"implementation {reference!r} cannot be imported: {error}"
+            f"implementation {reference!r} cannot be imported: {told}"
         ) from error
     if not callable(found):
         raise ValueError(

@@ -1,13 +1,14 @@
 """One quantized operator on one input: random and adversarial cases, our own answer.
 
-Inputs: *random* scales, zero points and codes; *ties*, scales that are powers of two,
-so that many results lie halfway between two codes; *saturating*, an output range that
-clips much; *extreme*, zero points of 0 and 255 and codes of 0 and 255 alone. The
-engines' answers to the same cases: qstudy.methods.engines.
+Inputs: *random* scales, zero points and codes; *ties*, scales that are powers of two
+and small weights, so that many results lie halfway between two codes; *saturating*, an
+output range that clips much; *extreme*, zero points of 0 and 255 and codes of 0 and 255
+alone. The engines' answers to the same cases: qstudy.methods.engines.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -78,50 +79,71 @@ def make_case(
     if inputs not in INPUTS:
         raise ValueError(f"inputs {inputs!r} is not one of {INPUTS}")
     generator = torch.Generator().manual_seed(seed)
+    most = 2**activation_bits - 1
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(shape, generator=generator) * (high - low) + low
 
+    def integers(low: int, high: int, *shape: int) -> Tensor:
+        return torch.randint(low, high + 1, shape, generator=generator)
+
     def codes(*shape: int) -> Tensor:
-        top = 2**activation_bits
-        drawn = torch.randint(0, top, shape, generator=generator, dtype=torch.uint8)
-        return torch.where(drawn < top // 2, 0, top - 1).to(torch.uint8) if (
-            inputs == "extreme"
-        ) else drawn  # fmt: skip
+        drawn = integers(0, most, *shape)
+        if inputs == "extreme":
+            drawn = torch.where(drawn <= most // 2, 0, most)
+        return drawn.to(torch.uint8)
 
-    def affine(
-        low: float, high: float, power: int, corner: int, top: int = 255
-    ) -> Affine:
-        scale = 2.0**power if inputs == "ties" else uniform(low, high, 1).item()
-        zero = int(torch.randint(0, top + 1, (1,), generator=generator))
-        return Affine(scale, corner if inputs == "extreme" else zero)
+    def affine(scale: float, *, corner: int, top: int) -> Affine:
+        zero = int(integers(0, top, 1))
+        return Affine(scale, top * corner if inputs == "extreme" else zero)
 
-    weighted = operator.startswith(("linear", "conv2d"))
-    shape = (_SIDE * 8, _CHANNELS) if operator.startswith("linear") else (
-        (2, _CHANNELS, _SIDE, _SIDE)
-    )  # fmt: skip
+    linear, ties = operator.startswith("linear"), inputs == "ties"
+    shape = (64, _CHANNELS) if linear else (2, _CHANNELS, _SIDE, _SIDE)
     x = codes(*shape)
-    most = 2**activation_bits - 1
-    start = affine(0.001, 0.1, -4, most * (seed % 2), most)
-    widest = 0.01 if inputs == "saturating" else 0.25
+    start = affine(
+        2.0**-4 if ties else uniform(0.001, 0.1, 1).item(), corner=seed % 2, top=most
+    )
     # A fused ReLU needs a code above that of zero.
-    top = 254 if operator.endswith("_relu") else 255
-    end = affine(widest / 10, widest, -3, top * (seed // 2 % 2))
+    top, corner = 254 if operator.endswith("_relu") else 255, seed // 2 % 2
     if operator in ("avg_pool2d", "max_pool2d", "relu", "relu6"):
         return Case(operator, x, start, start)
-    if not weighted:
-        side = affine(0.001, 0.1, -5, 255 * (seed // 4 % 2))
-        return Case(operator, x, start, end, codes(*shape), side)
+    spread = 1 / 8 if inputs == "saturating" else uniform(0.7, 1.4, 1).item()
+    if operator.startswith("add"):
+        side = affine(
+            2.0**-5 if ties else start.scale * uniform(0.3, 1.0, 1).item(),
+            corner=seed // 4 % 2,
+            top=255,
+        )
+        other = codes(*shape)
+        scale = 2.0**-3 if ties else start.scale * spread * 2.5
+        end = affine(scale, corner=corner, top=top)
+        if inputs in ("random", "saturating"):
+            # A zero point that puts the middle of the sums in the middle of the codes.
+            mean = (x.float().mean() - start.zero_point) * start.scale
+            mean = mean + (other.float().mean() - side.zero_point) * side.scale
+            middle = round(128 - mean.item() / scale)
+            end = Affine(scale, min(max(middle, 0), top))
+        return Case(operator, x, start, end, other, side)
     groups = OPERATORS[operator].get("groups", 1)
-    kernel = () if operator.startswith("linear") else (3, 3)
-    weight = torch.randint(
-        -128, 128, (_CHANNELS, _CHANNELS // groups, *kernel), generator=generator
-    ).to(torch.int8)
-    scale = uniform(0.001, 0.02, _CHANNELS)
-    bias = (uniform(-1, 1, _CHANNELS)) * end.scale * 64
-    if inputs == "ties":
-        scale = 2.0 ** torch.randint(-9, -4, (_CHANNELS,), generator=generator).float()
-        bias = torch.round(bias * 1024) / 1024
+    kernel = () if linear else (3, 3)
+    # Small weights give small sums, of which many are halves of an output step.
+    largest = 1 if ties else 127
+    weight = integers(-largest - (not ties), largest, _CHANNELS, _CHANNELS // groups,
+                      *kernel).to(torch.int8)  # fmt: skip
+    scale = 2.0 ** integers(-6, -5, _CHANNELS) if ties else (
+        uniform(0.005, 0.02, _CHANNELS)
+    )  # fmt: skip
+    plain = Case(operator, x, start, start, None, None, weight, scale, None)
+    # An output range that the sums about fill, of which saturating is an eighth.
+    deviation = (sums(plain).float().std() * start.scale * scale.mean()).item()
+    step = deviation * spread / 40
+    if ties:
+        step = 2.0 ** round(math.log2(step))
+    end = affine(step, corner=corner, top=top)
+    bias = uniform(-32, 32, _CHANNELS) * step
+    if ties:
+        unit = start.scale * scale
+        bias = torch.round(bias / unit) * unit
     return Case(operator, x, start, end, None, None, weight, scale, bias)
 
 

@@ -72,7 +72,7 @@ def add_float32(
 
     fused: torch's own kernel, s q - s z in one rounding, the zero point after rounding.
     zero_point_first: ONNX Runtime, the zero point before rounding. shifted_integers:
-    QNNPACK, multipliers of 21 bits and one rounding shift. Raises ValueError for an
+    QNNPACK, multipliers of 22 bits and one rounding shift. Raises ValueError for an
     unknown rule or two shapes.
     """
     _same_shape(a, b)
@@ -105,7 +105,7 @@ def _add_shifted(
 ) -> Tensor:
     one = torch.tensor(1.0, dtype=torch.float32)
     ratios = [float(one * s.scale / output.scale) for s in (first, second)]
-    shift = 20 - math.floor(math.log2(max(ratios)))
+    shift = 21 - math.floor(math.log2(max(ratios)))
     m_a, m_b = (round(ratio * 2**shift) for ratio in ratios)
     total = (a.to(torch.int64) - first.zero_point) * m_a
     total = total + (b.to(torch.int64) - second.zero_point) * m_b

@@ -122,10 +122,7 @@ def _sums(x: Tensor, weight: Tensor, z_x: int, z_w: Tensor, *, fast: bool) -> Te
     w_low, w_high = (int(end) for end in torch.aminmax(weight))
     byte = fast and x.dtype == torch.int8 and w_low >= -128 and w_high <= 127
     if byte and x.shape[1] < _MOST_PRODUCTS:
-        # A clone, since contiguous() leaves one row as it is, whose strides _int_mm
-        # then misreads.
-        columns = weight.to(torch.int8).t().clone(memory_format=torch.contiguous_format)
-        products = torch._int_mm(x, columns)
+        products = _byte_products(x, weight.to(torch.int8))
         if not bool((z_w != 0).any()):
             # So few that none of the sums can leave int32: nothing need be widened.
             return products.sub_((z_x * weight.to(torch.int64).sum(1)).to(torch.int32))
@@ -138,6 +135,21 @@ def _sums(x: Tensor, weight: Tensor, z_x: int, z_w: Tensor, *, fast: bool) -> Te
         total = total - z_w * row_sums + x.shape[1] * z_x * z_w
     check_int32(total)
     return total.to(torch.int32)
+
+
+def _byte_products(x: Tensor, weight: Tensor) -> Tensor:
+    """int32 (N, C) products of int8 (N, K) and (C, K), exact on any processor.
+
+    Without VNNI, torch's int8 product adds pairs of products in 16 bits, and saturates.
+    Half of each weight leaves room for the pair, and its last bit makes up the rest.
+    """
+    # A clone, since contiguous() leaves one row as it is, whose strides _int_mm then
+    # misreads.
+    halves, bits = (
+        part.t().clone(memory_format=torch.contiguous_format)
+        for part in (weight >> 1, weight & 1)
+    )
+    return torch._int_mm(x, halves).mul_(2).add_(torch._int_mm(x, bits))
 
 
 def _as_bytes(x: Tensor, zero_point: int) -> tuple[Tensor, int]:

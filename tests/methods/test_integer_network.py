@@ -1,6 +1,7 @@
 """A quantized network in this study's own integers: the engine's answer, no floats."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -167,10 +168,10 @@ def test_side_by_side_counts_by_distance_and_gives_what_main_gives():
     steps[1] = torch.tensor([[5, 6, 4], [7, 3, 5]])
 
     def arithmetic(number):
-        parts = type("Fixed", (), {})()
-        parts.requantize = lambda sums, layer: steps[number]
-        parts.average = lambda x, affine: steps[number][:1]
-        return parts
+        return SimpleNamespace(
+            requantize=lambda sums, layer: steps[number],
+            average=lambda x, affine: steps[number][:1],
+        )
 
     beside = SideBySide(arithmetic(0), arithmetic(1))
     assert beside.requantize(sums, layer) is steps[0]
