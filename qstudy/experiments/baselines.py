@@ -36,18 +36,13 @@ _RECIPE = {
 }
 
 
-# One change each to the recipe that the side table starts from. Learning rates scale
-# with the batch, so that a batch of 64 differs in nothing else.
-RECIPE_SEEDS = (0, 1, 2)
+# One change each to the recipe that the side table starts from. The search has begun
+# only: further ingredients and seeds are further entries here.
+RECIPE_SEEDS = (0,)
 CONDITIONS: dict[str, dict[str, Any]] = {
     "base": {},
     "peak_lr 0.1": {"peak_lr": 0.1},
     "peak_lr 0.4": {"peak_lr": 0.4},
-    "weight_decay 1e-3": {"weight_decay": 1e-3},
-    "batch 64": {"batch": 64, "peak_lr": 0.1},
-    "label_smoothing 0.1": {"label_smoothing": 0.1},
-    "alternate_flip": {"alternate_flip": True},
-    "ema_decay 0.998": {"ema_decay": 0.998},
 }
 
 
@@ -106,9 +101,10 @@ def smoke(seed: int = 0) -> RunSpec:
 
 
 def recipe_smoke(seed: int = 0) -> RunSpec:
-    """A recipe trial on generated images: the same code path in seconds."""
-    spec = recipe_trial("ema_decay 0.998", seed=seed)
+    """A recipe trial on generated images: every ingredient at once, in seconds."""
+    spec = recipe_trial("base", seed=seed)
     recipe = {**spec.params["recipe"], "epochs": 1, "batch": 64, "precision": "fp32"}
+    recipe |= {"ema_decay": 0.9, "alternate_flip": True, "label_smoothing": 0.1}
     params = {**spec.params, "dataset": "synthetic", "recipe": recipe}
     return replace(spec, params=params)
 
@@ -232,7 +228,7 @@ def _recipe_summary(frame: pd.DataFrame) -> pd.DataFrame:
     by_seed = frame.pivot(index="seed", columns="condition", values="top1")
     rows = []
     for condition in [c for c in CONDITIONS if c in by_seed]:
-        gains = (by_seed[condition] - by_seed.get("base")).dropna()
+        gains = (by_seed[condition] - by_seed["base"]).dropna()
         compared = condition != "base" and len(gains) > 1
         gain = statistics.t_interval(gains) if compared else None
         rows.append(
