@@ -108,7 +108,7 @@ def _layers(frame: pd.DataFrame) -> Figure:
         data=most[most.engine.isin(engines)],
         alt=f"Share of codes that differ after each layer. {'; '.join(told)}.",
         caption=(
-            "Integers alone against the engine's float32 rule, from the same input "
+            "Integers alone against float32 requantization, from the same input "
             "codes on: differences of single layers are rare, and add up with depth. "
             f"{n:,} images; down is better."
         ),

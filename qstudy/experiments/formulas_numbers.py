@@ -193,6 +193,10 @@ def _conformance_numbers(frame: pd.DataFrame) -> dict[str, Number]:
     for name, rows in frame.groupby("implementation"):
         offered = rows[rows.result != "not offered"]
         passed = int((offered.result == "passes").sum())
+        published = offered[offered.derived == "no"]
+        right = int((published.result == "passes").sum())
+        quoted[f"conformance.{name}.published_passes"] = _count(right, rows)
+        quoted[f"conformance.{name}.published_offered"] = _count(len(published), rows)
         quoted[f"conformance.{name}.passes"] = _count(passed, rows, len(offered))
         quoted[f"conformance.{name}.offered"] = _count(len(offered), rows)
         quoted[f"conformance.{name}.differs"] = _count(len(offered) - passed, rows)

@@ -204,50 +204,49 @@ def _matmul() -> Figure:
 
 _CHAINS = {
     "integer-only inference": [
-        ("uint8", "input"),
-        ("int8 × uint8", "conv"),
-        ("+ int32", "bias"),
-        ("× M, round", "requantize"),
-        ("clamp", "ReLU"),
-        ("uint8", "output"),
+        "uint8 input",
+        "convolution: int8 × uint8",
+        "+ bias, int32",
+        "requantize: × M, round",
+        "ReLU: clamp",
+        "uint8 output",
     ],
     "simulated in training": [
-        ("float", "input"),
-        ("fake quant", "input"),
-        ("float", "conv, fake-quant w"),
-        ("float", "bias, ReLU"),
-        ("fake quant", "output"),
-        ("float", "output"),
+        "float input",
+        "fake quantize",
+        "convolution: float × fake-quantized w",
+        "+ bias, float; ReLU",
+        "fake quantize",
+        "float output",
     ],
 }
 
 
 def _graphs() -> Figure:
-    figure, axis = style.new_figure(height=2.7)
+    figure, axis = style.new_figure(height=4.2)
     rows = []
-    for line, (name, boxes) in enumerate(_CHAINS.items()):
-        colour = _INT8 if line == 0 else _QAT
-        axis.text(-0.45, 0.62 - 1.6 * line, name, fontsize=9, fontweight="bold")
-        for place, (kind, role) in enumerate(boxes):
+    for column, (name, boxes) in enumerate(_CHAINS.items()):
+        colour = _INT8 if column == 0 else _QAT
+        axis.text(column, 0.75, name, ha="center", fontsize=10, fontweight="bold")
+        for place, text in enumerate(boxes):
             axis.annotate(
-                f"{kind}\n{role.replace(', ', chr(10))}",
-                (place, -1.6 * line),
-                ha="center", va="center", fontsize=7.5,
+                text.replace(": ", ":\n"),
+                (column, -place),
+                ha="center", va="center", fontsize=9,
                 bbox={"boxstyle": "round", "facecolor": "#ffffff", "edgecolor": colour},
             )  # fmt: skip
             if place:
                 axis.annotate(
-                    "", (place - 0.36, -1.6 * line), (place - 0.64, -1.6 * line),
+                    "", (column, -place + 0.32), (column, -place + 0.68),
                     arrowprops={"arrowstyle": "->", "color": colour},
                 )  # fmt: skip
-            rows.append({"graph": name, "place": place, "kind": kind, "role": role})
-    axis.set(xlim=(-0.5, 5.5), ylim=(-2.2, 0.9), xticks=[], yticks=[])
+            rows.append({"graph": name, "place": place, "step": text})
+    axis.set(xlim=(-0.55, 1.55), ylim=(-5.5, 1.1), xticks=[], yticks=[])
     axis.grid(False)
     for side in axis.spines.values():
         side.set_visible(False)
     told = ". ".join(
-        f"{name}: " + ", then ".join(f"{kind} {role}" for kind, role in boxes)
-        for name, boxes in _CHAINS.items()
+        f"{name}: {', then '.join(boxes)}" for name, boxes in _CHAINS.items()
     )
     return Figure(
         name="formulas_graphs",
@@ -255,8 +254,9 @@ def _graphs() -> Figure:
         data=pd.DataFrame(rows),
         alt=f"Two chains of boxes. {told}.",
         caption=(
-            "The deck's figure after Jacob et al.: at inference (top) every tensor is "
-            "an integer; in training (bottom) every tensor is a float that was rounded "
+            "The figure of the deck, after Jacob et al.: at inference (left) every "
+            "tensor is "
+            "an integer; in training (right) every tensor is a float that was rounded "
             "to what the integers could have held."
         ),
     )

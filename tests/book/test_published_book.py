@@ -22,7 +22,7 @@ def html(tmp_path_factory):
     return front.parent
 
 
-@pytest.mark.parametrize("name", ["fusion", "static"])
+@pytest.mark.parametrize("name", ["fusion", "formulas", "static"])
 def test_every_figure_of_a_chapter_is_there_with_its_words(html, name):
     page = unescape((html / "chapters" / f"{name}.html").read_text(encoding="utf-8"))
     described = sorted((RESULTS / "figures").glob(f"{name}_*.json"))
@@ -48,7 +48,9 @@ def test_timing_figures_name_the_processor(html):
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium")
-@pytest.mark.parametrize("name", ["index", "introduction", "fusion", "static"])
+@pytest.mark.parametrize(
+    "name", ["index", "introduction", "fusion", "formulas", "static"]
+)
 def test_a_page_reads_with_the_network_off(html, name, tmp_path):
     page = html / "chapters" / f"{name}.html"
     done = subprocess.run(

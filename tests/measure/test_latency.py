@@ -278,7 +278,12 @@ def test_an_ended_parent_ends_its_worker(tiny, how):
         "latency.measure({'a': {'kind': 'sleep', 'seconds': 60.0}}, "
         f"factory={FACTORY!r}, threads=1)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stderr=subprocess.DEVNULL,
+        # A shell's background job ignores Ctrl-C, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     watched, children = psutil.Process(parent.pid), []
     deadline = time.monotonic() + 60
     while not children and time.monotonic() < deadline:
