@@ -88,13 +88,13 @@ def multiply(
     if x.is_floating_point():
         raise ValueError(f"x is {x.dtype}: fixed point multiplies integers alone")
     x = x.to(torch.int64)
-    _check_int32(x, 0)
+    check_int32(x, "x")
     mantissa = torch.as_tensor(mantissa, dtype=torch.int64)
     shift = torch.as_tensor(shift, dtype=torch.int64)
     left, right = shift.clamp(min=0), (-shift).clamp(min=0)
     # An int32 shifted by 32 still fits an int64, and has left int32 unless it is 0.
     shifted = x << left.clamp(max=32)
-    _check_int32(shifted, int(left.max()))
+    check_int32(shifted, f"x shifted left by {int(left.max())}")
     if rounding == "double":
         high = rounding_doubling_high_multiply(shifted, mantissa)
         return rounding_divide_by_power_of_two(high, right)
@@ -102,12 +102,12 @@ def multiply(
     return (x * mantissa + (torch.ones_like(total) << (total - 1))) >> total
 
 
-def _check_int32(x: Tensor, shift: int) -> None:
-    if x.numel() == 0:
+def check_int32(values: Tensor, told: str) -> None:
+    """ValueError, naming `told`, where an int64 value does not fit an int32."""
+    if values.numel() == 0:
         return
-    low, high = (int(end) for end in torch.aminmax(x))
+    low, high = (int(end) for end in torch.aminmax(values))
     if low < INT32_MIN or high > INT32_MAX:
         raise ValueError(
-            f"x from {low} to {high} (shifted left by {shift}) leaves int32, "
-            f"{INT32_MIN} to {INT32_MAX}"
+            f"{told} from {low} to {high} leaves int32, {INT32_MIN} to {INT32_MAX}"
         )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qstudy.numerics.requantize import check_int32
+from qstudy.numerics.fixedpoint import check_int32
 
 # (x - z_x) and w are at most 255 and 128 in magnitude: fewer products fit an int32.
 _MOST_PRODUCTS = 2**31 // (255 * 128)
@@ -133,7 +133,7 @@ def _sums(x: Tensor, weight: Tensor, z_x: int, z_w: Tensor, *, fast: bool) -> Te
     if bool((z_w != 0).any()):
         row_sums = x.to(torch.int64).sum(1, keepdim=True)
         total = total - z_w * row_sums + x.shape[1] * z_x * z_w
-    check_int32(total)
+    check_int32(total, "a sum of products")
     return total.to(torch.int32)
 
 

@@ -24,7 +24,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qstudy.numerics.fixedpoint import INT32_MAX, INT32_MIN, multiply
+from qstudy.numerics.fixedpoint import (
+    INT32_MAX,
+    INT32_MIN,
+    check_int32,
+    multiply,
+)
 from qstudy.numerics.mapping import CodeRange
 
 RULES = ("scaled_bias", "int32_bias", "int32_bias_inverse", "real_bias")
@@ -117,7 +122,7 @@ def requantize_fixed_point(
     total = acc.to(torch.int64)
     if bias is not None:
         total = total + _along_channels(bias.to(torch.int64), acc)
-    check_int32(total)
+    check_int32(total, "a sum with its bias")
     scaled = multiply(
         total,
         _along_channels(mantissa, acc),
@@ -125,18 +130,6 @@ def requantize_fixed_point(
         rounding=rounding,
     )
     return (scaled + output_zero_point).clamp(codes.low, codes.high).to(torch.int32)
-
-
-def check_int32(total: Tensor) -> None:
-    """ValueError where an int64 sum would have wrapped in an int32 accumulator."""
-    if total.numel() == 0:
-        return
-    low, high = (int(value) for value in torch.aminmax(total))
-    if low < INT32_MIN or high > INT32_MAX:
-        raise ValueError(
-            f"a sum of {low if low < INT32_MIN else high} leaves int32, {INT32_MIN} to "
-            f"{INT32_MAX}: fewer products or fewer bits are needed"
-        )
 
 
 def _along_channels(parameter: Tensor, acc: Tensor) -> Tensor:

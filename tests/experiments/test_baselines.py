@@ -6,33 +6,23 @@ import numpy as np
 import pytest
 
 from qstudy.experiments import baselines
-from qstudy.spec import RunRecord, Value
+from qstudy.spec import Value, Values
+from tests.experiments.records import record
 
 
-def record(condition, seed, top1):
+def trial(condition, seed, top1):
     spec = baselines.recipe_trial("base", seed=seed)
     spec = replace(spec, params={**spec.params, "condition": condition})
-    correct = np.zeros(5000, np.uint8)
-    return RunRecord(
-        spec=spec,
-        values={"top1": Value(top1, "%", "stochastic", top1 - 1, top1 + 1)},
-        arrays={"correct": correct},
-        inputs={},
-        artifacts={},
-        seconds=1.0,
-        peak_mib=1.0,
-        versions={},
-        commit="0" * 40,
-        system="0" * 12,
-        origin="regenerated",
-        machine="machine, x86-64",
+    value = Value(top1, "%", "stochastic", top1 - 1, top1 + 1)
+    return record(
+        spec, Values({"top1": value}, arrays={"correct": np.zeros(5000, np.uint8)})
     )
 
 
 def summary(gains):
-    records = [record("base", seed, 84.0 + seed) for seed in range(len(gains))]
+    records = [trial("base", seed, 84.0 + seed) for seed in range(len(gains))]
     records += [
-        record("peak_lr 0.4", seed, 84.0 + seed + gain)
+        trial("peak_lr 0.4", seed, 84.0 + seed + gain)
         for seed, gain in enumerate(gains)
     ]
     frame = baselines.tables(records)["recipe_summary.csv"]

@@ -13,9 +13,10 @@ from qstudy.measure import system
 from qstudy.methods import conformance, engines, implementations, operators
 from qstudy.models import zoo
 from qstudy.report import style
-from qstudy.spec import MODES, RunRecord, RunSpec, Value, Values
+from qstudy.spec import MODES, RunSpec, Value, Values
 from qstudy.study.runner import RunContext
 from qstudy.study.store import Store
+from tests.experiments.records import record
 from tests.methods.networks import stir
 from tests.methods.test_integer_network import sums_in_16_bits
 
@@ -40,23 +41,6 @@ def context(tmp_path_factory):
     found = RunContext(Store(folder), Store(folder), folder / "resume")
     found.checkpoint = lambda parent: path
     return found
-
-
-def record(spec, values):
-    return RunRecord(
-        spec=spec,
-        values=values.values,
-        arrays=values.arrays,
-        inputs={},
-        artifacts={},
-        seconds=1.0,
-        peak_mib=1.0,
-        versions={},
-        commit="0" * 40,
-        system="0" * 12,
-        origin="regenerated",
-        machine="machine, x86-64",
-    )
 
 
 def done(spec, context):
@@ -353,11 +337,11 @@ def test_what_seven_bits_cost_is_the_paired_drop_from_the_eight_bit_run(executed
 
 @fbgemm
 def test_arrays_say_which_images_each_arithmetic_got_right(executed):
-    for record in executed:
+    for done in executed:
         for arithmetic in ("engine", "float32", "double", "single"):
-            correct = record.arrays[f"correct_{arithmetic}"]
+            correct = done.arrays[f"correct_{arithmetic}"]
             assert correct.shape == (32,) and set(np.unique(correct)) <= {0, 1}
-            top1 = record[f"{arithmetic}/top1"]
+            top1 = done[f"{arithmetic}/top1"]
             assert top1 == pytest.approx(100 * correct.mean())
 
 

@@ -185,7 +185,7 @@ def test_padding_adds_nothing_whatever_the_zero_point(sort, weight):
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_sum_that_leaves_int32_is_refused(fast):
     x = torch.full((1, 3), 32767, dtype=torch.int16)
-    message = f"a sum of {3 * 32767**2} leaves int32"
+    message = f"a sum of products from .*{3 * 32767**2} leaves int32"
     with pytest.raises(ValueError, match=message):
         linear_sums(x, x, input_zero_point=0, fast=fast)
     with pytest.raises(ValueError, match=message):
@@ -193,7 +193,7 @@ def test_a_sum_that_leaves_int32_is_refused(fast):
         conv2d_sums(image, image, input_zero_point=0, fast=fast)
     assert linear_sums(x[:, :1], x[:, :1], input_zero_point=0).item() == 32767**2
     x = torch.full((1, 2**17), 127, dtype=torch.int8)
-    with pytest.raises(ValueError, match=f"a sum of {2**17 * 255 * -128} leaves int32"):
+    with pytest.raises(ValueError, match=f"products from {2**17 * 255 * -128} to"):
         linear_sums(x, -1 - x, input_zero_point=-128, fast=fast)
 
 
