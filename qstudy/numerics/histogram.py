@@ -24,8 +24,7 @@ class MagnitudeHistogram:
     """Counts of |x| over `bins` bins of one width, with the exact extremes of x."""
 
     def __init__(self, *, bins: int = BINS) -> None:
-        if not isinstance(bins, int) or bins < 2 or bins % 2:
-            raise ValueError(f"bins {bins!r} is not an even whole number of at least 2")
+        check_bins(bins)
         self.bins = bins
         self.counts = torch.zeros(bins, dtype=torch.int64)
         self.width = _SMALLEST
@@ -76,6 +75,12 @@ class MagnitudeHistogram:
     def centres(self) -> Tensor:
         """The middle of each bin, float64 (bins,)."""
         return self.edges() - self.width / 2
+
+
+def check_bins(bins: int) -> None:
+    """ValueError where `bins` cannot be halved: pairs of them are merged."""
+    if not isinstance(bins, int) or bins < 2 or bins % 2:
+        raise ValueError(f"bins {bins!r} is not an even whole number of at least 2")
 
 
 def checked(x: Tensor) -> tuple[Tensor, float, float]:

@@ -199,21 +199,23 @@ def test_mse_errs_less_than_max_on_the_data_themselves(seed, bits, signed):
 
 @settings(max_examples=25)
 @given(seed=SEEDS, bits=st.integers(3, 8), signed=st.booleans())
-def test_mse_on_the_histogram_is_close_to_mse_on_the_data(seed, bits, signed):
-    stride = 8
+def test_mse_on_the_histogram_is_mse_on_the_data_to_within_one_bin(seed, bits, signed):
     x = heavy(seed, signed=signed)
-    calibrator = fed(MSECalibrator(bits=bits, stride=stride), x)
+    calibrator = fed(MSECalibrator(bits=bits), x)
     histogram = calibrator.histogram
+    bin_width = 16 * histogram.width  # of the 2,048 bins between trials
     tried = [
-        min(bins * histogram.width, histogram.largest)
-        for bins in search.candidates(histogram, least=1, stride=stride)
+        min(number * histogram.width, histogram.largest)
+        for number in search.candidates(histogram, least=1, stride=16)
     ]
-    errors = {t: squared_error(x, t, bits) for t in tried}
     threshold = max(map(abs, calibrator.range()))
+    near = [t for t in tried if abs(t - threshold) <= 60 * bin_width]
+    errors = {t: squared_error(x, t, bits) for t in near}
     assert threshold in errors
-    assert errors[threshold] <= min(errors.values()) * 1.01
     exact = min(errors, key=errors.get)
-    assert abs(threshold - exact) <= 4 * stride * histogram.width
+    # Two trials may be as good as equal; then it is the error that tells.
+    same = errors[threshold] <= errors[exact] * (1 + 1e-4)
+    assert abs(threshold - exact) <= bin_width or same
 
 
 @settings(max_examples=25)
