@@ -48,8 +48,8 @@ def conventions_task(spec: RunSpec, ctx: Context) -> Values:
 def _ties() -> dict[str, Value]:
     """Where torch adds an odd zero point, before or after rounding a tie.
 
-    Four calls are given 64 ties each, and the addition also 63, which vector
-    instructions do not divide evenly.
+    Three calls are given 64 ties each, and the addition also 63, which do not fill
+    vector registers evenly.
     """
     import warnings
 
@@ -139,7 +139,7 @@ def errors_task(spec: RunSpec, ctx: Context) -> Values:
     }
     sources, values = _sources(spec, ctx), {}
     for name, x in sources.items():
-        # One value shows the shape of the data: half its range over its deviation.
+        # How far the largest value lies out, in deviations: what a wide range costs.
         crest = float(x.abs().max() / x.std())
         values[f"{name}/crest"] = isa(short(crest), "1", 0.1)
     wanted = [

@@ -87,8 +87,8 @@ def overflow_task(spec: RunSpec, ctx: Context) -> Values:
         for engine in engines.available():
             found = [int(engines.run(c, engine=engine).max()) for c in cases]
             values[f"{operator}/{engine}/smallest"] = isa(min(found), "code", 130)
-            short = sum(code not in expected for code in found)
-            values[f"{operator}/{engine}/saturating"] = isa(short, "count", 36)
+            less = sum(code not in expected for code in found)
+            values[f"{operator}/{engine}/saturating"] = isa(less, "count", 36)
         values[f"{operator}/cases"] = Value(len(cases), "count", "exact")
     saturated = torch.tensor(32767 / 256).round()
     values["saturated"] = Value(int(saturated), "code", "exact")
@@ -158,7 +158,7 @@ def executor_task(spec: RunSpec, ctx: Context) -> Values:
         "single": integer_arithmetic.FixedPoint.of(network.layers, rounding="single"),
     }
     classes: dict[str, list] = {name: [] for name in ("engine", *arithmetics)}
-    other_logits, off, seen = 0, {}, 0
+    other_logits, off = 0, {}
     # Small batches: what one layer needs then stays in the cache.
     steps = range(0, count, 125)
     with ctx.progress(len(steps), f"{params['engine']} {count} images") as bar:
@@ -178,7 +178,6 @@ def executor_task(spec: RunSpec, ctx: Context) -> Values:
                     other_logits += int((ours != theirs).any(1).sum())
                 classes[name].append(accuracy.classes(found))
             classes["engine"].append(accuracy.classes(theirs))
-            seen += len(x)
             for name in ("double", "single"):
                 pairs = zip(shown[name], shown["float32"], strict=True)
                 for place, (a, b) in enumerate(pairs):

@@ -10,6 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from qstudy.numerics import elementwise, integer
+from qstudy.numerics.elementwise import Affine
+from qstudy.numerics.mapping import CodeRange
+
+UINT8 = CodeRange(0, 255)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineRules:
@@ -65,3 +73,20 @@ def rules_of(engine: str) -> EngineRules:
     if engine not in ENGINE_RULES:
         raise ValueError(f"engine {engine!r} is not one of {tuple(ENGINE_RULES)}")
     return ENGINE_RULES[engine]
+
+
+def average(
+    x: Tensor, affine: Affine, *, engine: str, size: int, stride: int
+) -> Tensor:
+    """int32 averages of uint8-valued codes (N, C, H, W), by the rule of `engine`."""
+    rule = rules_of(engine).average
+    if rule == "dequantized":
+        return elementwise.average_dequantized(
+            x, size=size, stride=stride, affine=affine, codes=UINT8
+        )
+    return elementwise.average_float32(
+        integer.window_sums(x, size=size, stride=stride),
+        count=size * size,
+        zero_point=affine.zero_point,
+        zero_point_first=rule == "codes",
+    )

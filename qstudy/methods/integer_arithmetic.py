@@ -15,12 +15,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from qstudy.methods.engine_rules import rules_of
+from qstudy.methods.engine_rules import UINT8, average, rules_of
 from qstudy.numerics import elementwise, fixedpoint, integer, requantize
 from qstudy.numerics.elementwise import Affine
-from qstudy.numerics.mapping import CodeRange
-
-UINT8 = CodeRange(0, 255)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,12 +175,8 @@ class EngineFloat32:
 
     def average(self, x: Tensor, affine: Affine) -> Tensor:
         """As `Arithmetic.average`."""
-        return elementwise.average_float32(
-            integer.window_sums(x, size=x.shape[-1], stride=1),
-            count=x.shape[-1] * x.shape[-2],
-            zero_point=affine.zero_point,
-            zero_point_first=rules_of(self.engine).average == "codes",
-        ).flatten(1)
+        side = x.shape[-1]
+        return average(x, affine, engine=self.engine, size=side, stride=1).flatten(1)
 
 
 @dataclass(frozen=True)

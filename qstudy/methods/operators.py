@@ -14,12 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qstudy.methods.engine_rules import rules_of
+from qstudy.methods.engine_rules import UINT8, average, rules_of
 from qstudy.numerics import elementwise, integer, requantize
 from qstudy.numerics.elementwise import Affine
-from qstudy.numerics.mapping import CodeRange
 
-UINT8 = CodeRange(0, 255)
 INPUTS = ("random", "ties", "saturating", "extreme")
 # Operator: the options of its convolution or window.
 OPERATORS: dict[str, dict[str, int]] = {
@@ -170,17 +168,8 @@ def answer(case: Case, *, engine: str) -> Tensor:
             zero_point=zero,
             six=min(six, 255) if case.operator == "relu6" else None,
         )
-    if case.operator == "avg_pool2d" and rules.average == "dequantized":
-        return elementwise.average_dequantized(
-            case.x, affine=case.input, codes=UINT8, **case.options
-        )
     if case.operator == "avg_pool2d":
-        return elementwise.average_float32(
-            integer.window_sums(case.x, **case.options),
-            count=case.options["size"] ** 2,
-            zero_point=zero,
-            zero_point_first=rules.average == "codes",
-        )
+        return average(case.x, case.input, engine=engine, **case.options)
     if case.other is not None:
         codes = elementwise.add_float32(
             case.x,

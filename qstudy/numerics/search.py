@@ -1,10 +1,10 @@
 """Where to clip: the threshold a on |x| that loses least, searched on a histogram.
 
-Candidates are the upper edges of every `stride`-th bin and the largest magnitude. Both
-searches treat the values of a bin as lying at its centre. The step is a over the
-largest code, signed or unsigned.
+Candidates are the upper edges of every `stride`-th bin and the largest magnitude. The
+step is a over the largest code, signed or unsigned.
 
-mse: the mean squared error of rounding within a and of clipping beyond it.
+mse: the mean squared error of rounding within a and of clipping beyond it, the values
+of a bin taken to lie at its centre.
 entropy: the Kullback-Leibler divergence of the clipped distribution from its quantized
 one, after Migacz 2017 (8-bit inference with TensorRT), the default of TensorRT.
 """

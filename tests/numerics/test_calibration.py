@@ -451,7 +451,7 @@ def test_a_constant_outside_0_to_1_is_refused(constant):
 
 
 @pytest.mark.parametrize("sort", [EntropyCalibrator, MSECalibrator])
-@pytest.mark.parametrize("bits", [0, 1, 9, 16, True, math.nan])
+@pytest.mark.parametrize("bits", [0, 1, 9, 16, True, 8.0, math.nan])
 def test_bits_outside_2_to_8_are_refused(sort, bits):
     with pytest.raises(
         ValueError, match=f"bits {bits} is not a whole number from 2 to 8"
