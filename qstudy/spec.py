@@ -158,6 +158,9 @@ class Context(Protocol):
         Splits: train (50,000), train45k and validation (its two parts), test.
         """
 
+    def texts(self, dataset: str, split: str) -> tuple[Any, ...]:
+        """The texts (qstudy.data.brown.Text) of a split: train, validation, test."""
+
     def checkpoint(self, parent: RunSpec) -> Path:
         """The safetensors file of `parent`, its SHA-256 checked."""
 

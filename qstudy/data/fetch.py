@@ -160,6 +160,19 @@ def run_tool(command: Sequence[str], *, name: str, seconds: float) -> None:
     raise Unreachable(told if told.startswith(name) else f"{name}: {told}")
 
 
+def npm_pack(package: str, into: Path, *, seconds: float) -> None:
+    """Put the archive of NAME@VERSION from npm into the folder `into`.
+
+    A question of a few bytes comes first: offline it fails in seconds, where the
+    download itself has `seconds`. Raises as `run_tool` does.
+    """
+    once = ("--fetch-retries=0", "--ignore-scripts")
+    ask = ("npm", "view", package, "version", "--fetch-timeout=8000", *once)
+    run_tool(ask, name="npm", seconds=20)
+    pack = ("npm", "pack", package, "--pack-destination", os.fspath(into), *once)
+    run_tool(pack, name="npm", seconds=seconds)
+
+
 def first_of(what: str, sources: Sequence[tuple[str, Callable[[], T]]]) -> T:
     """What the first of `sources` (name, how to get it) that works gives.
 

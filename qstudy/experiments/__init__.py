@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from qstudy.experiments import baselines, formulas, fusion, static
+from qstudy.experiments import baselines, dynamic, formulas, fusion, static
 from qstudy.spec import MODES, RunSpec
 
-ALL = (baselines, fusion, formulas, static)
+ALL = (baselines, fusion, formulas, dynamic, static)
 NAMES = tuple(experiment.NAME for experiment in ALL)
 
 

@@ -25,12 +25,14 @@ def measure(
 ) -> LatencyResult:
     """Time spec's candidates at its batch, threads, processes and rounds."""
     params = spec.params
-    with ctx.progress(params["processes"], f"timing batch {params['batch']}") as step:
+    batches = params["batches"] if "batches" in params else [params["batch"]]
+    told = f"timing batch {', '.join(map(str, batches))}"
+    with ctx.progress(params["processes"], told) as step:
         return latency.measure(
             {name: {"name": name, **arguments} for name in params["candidates"]},
             factory=f"{factory.__module__}:{factory.__name__}",
             threads=params["threads"],
-            batches=[params["batch"]],
+            batches=batches,
             processes=params["processes"],
             rounds=params["rounds"],
             seconds=params["seconds"],
@@ -40,10 +42,11 @@ def measure(
         )
 
 
-def baselines(result: LatencyResult) -> dict[str, str]:
+def baselines(result: LatencyResult, *, batch: int | None = None) -> dict[str, str]:
     """Baseline name -> the candidate that is it: "fp32:eager" and the fastest of each.
 
-    A baseline of which no candidate was timed is left out.
+    A baseline of which no candidate was timed is left out. `batch` may be left out
+    where only one was timed.
     """
     found = {}
     if "fp32:eager" in result.medians:
@@ -51,7 +54,7 @@ def baselines(result: LatencyResult) -> dict[str, str]:
     for precision in ("fp32", "bf16"):
         timed = [name for name in result.medians if name.startswith(f"{precision}:")]
         if timed:
-            found[f"best_{precision}"] = latency.fastest(result, timed)
+            found[f"best_{precision}"] = latency.fastest(result, timed, batch=batch)
     return found
 
 
@@ -77,13 +80,15 @@ def rows(record: RunRecord) -> list[dict[str, Any]]:
         sort, _, rest = key.partition("/")
         if sort != "ratio":
             continue
-        baseline, _, candidate = rest.partition("/")
-        ms = record.values[f"ms/{candidate}/b{params['batch']}"]
+        baseline, candidate, *sized = rest.split("/")
+        # A run of several batches says in each key which one is meant.
+        batch = int(sized[0][1:]) if sized else params["batch"]
+        ms = record.values[f"ms/{candidate}/b{batch}"]
         made.append(
             {
                 "model": params["model"],
                 "candidate": candidate,
-                "batch": params["batch"],
+                "batch": batch,
                 "threads": params["threads"],
                 "n": params["processes"],
                 "ms": ms.value,

@@ -132,9 +132,10 @@ def publish() -> None:
 
 @app.command(name="data", epilog="Example: qstudy data --data-dir ~/datasets")
 def data_command(data_dir: DataDir = None) -> None:
-    """Get CIFAR-10 (from a folder, the cache, or its sources) and check it."""
+    """Get CIFAR-10 and Brown (from a folder, the cache, their sources), checked."""
     _use_data(data_dir)
     data.ensure("cifar10")
+    data.ensure("brown")
     for state in data.state():
         print(state)
 

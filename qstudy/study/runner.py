@@ -43,6 +43,10 @@ class RunContext:
         self.inputs[f"data:{dataset}/{split}"] = data.sha256(dataset, split)
         return data.load(dataset, split)
 
+    def texts(self, dataset: str, split: str) -> tuple[Any, ...]:
+        self.inputs[f"data:{dataset}/{split}"] = data.sha256(dataset, split)
+        return data.texts(dataset, split)
+
     def checkpoint(self, parent: RunSpec) -> Path:
         record, store = find_parent(parent, self.work, self.results)
         path = store.checkpoint(record)

@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.optim import SGD
+from torch.optim import Optimizer
 
 STATE_FILE = "state.safetensors"
 
@@ -24,7 +24,7 @@ def save_state(
     folder: Path,
     *,
     model: nn.Module,
-    optimizer: SGD,
+    optimizer: Optimizer,
     epochs_done: int,
     log: list[dict],
     average: nn.Module | None = None,
@@ -33,11 +33,14 @@ def save_state(
 
     `average` is the moving average of the weights, where the recipe keeps one.
     """
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    # By these names a tensor that two layers share is written once.
+    tensors = {
+        f"model.{k}": v for k, v in (*model.named_parameters(), *model.named_buffers())
+    }
     for name, parameter in model.named_parameters():
-        buffer = optimizer.state[parameter].get("momentum_buffer")
-        if buffer is not None:
-            tensors[f"momentum.{name}"] = buffer
+        for part, value in optimizer.state[parameter].items():
+            if value is not None:
+                tensors[f"optimizer.{part}.{name}"] = value
     if average is not None:
         tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     about = {"epochs_done": str(epochs_done), "log": json.dumps(log)}
@@ -73,7 +76,11 @@ def write_tensors(
 
 
 def load_state(
-    folder: Path, *, model: nn.Module, optimizer: SGD, average: nn.Module | None = None
+    folder: Path,
+    *,
+    model: nn.Module,
+    optimizer: Optimizer,
+    average: nn.Module | None = None,
 ) -> tuple[int, list[dict]]:
     """Put the saved state into `model`, `optimizer` and `average`.
 
@@ -95,13 +102,17 @@ def load_state(
             f"{path} is damaged ({error}); delete it to train from the start"
         ) from error
     state = {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}
-    model.load_state_dict(state)
-    for name, parameter in model.named_parameters():
-        if f"momentum.{name}" in tensors:
-            # like= keeps the strides: channels_last weights need channels_last momentum
-            buffer = parameter.detach().clone()
-            buffer.copy_(tensors[f"momentum.{name}"])
-            optimizer.state[parameter]["momentum_buffer"] = buffer
+    model.load_state_dict(state, strict=False)
+    parameters = dict(model.named_parameters())
+    for key, value in tensors.items():
+        sort, _, rest = key.partition(".")
+        if sort != "optimizer":
+            continue
+        part, _, name = rest.partition(".")
+        if value.dim():
+            # a clone keeps the strides: channels_last weights need such momentum
+            value = parameters[name].detach().clone().copy_(value)
+        optimizer.state[parameters[name]][part] = value
     if average is not None:
         average.load_state_dict(
             {k[8:]: v for k, v in tensors.items() if k.startswith("average.")}

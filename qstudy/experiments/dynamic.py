@@ -1,0 +1,302 @@
+"""Dynamic quantization of an LSTM, a transformer encoder and an MLP, on real text.
+
+Tasks. `train`: the LSTM language model, the encoder's linear head, the MLP. `ngram`: the
+Kneser-Ney yardstick. `quality`: one network in one form on the test texts, and its size
+by part. `ranges`: what dynamic and static clipping see, layer by layer. `kernels`: the
+study's own dynamic linear beside the engines'. `latency`: forms in interleaved rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from qstudy.experiments import dynamic_tasks as tasks
+from qstudy.experiments.dynamic_figures import figures
+from qstudy.experiments.dynamic_networks import FORMS, HEADLINE
+from qstudy.experiments.dynamic_numbers import numbers
+from qstudy.experiments.dynamic_tables import NAME, tables
+from qstudy.spec import Context, RunSpec, Values
+
+__all__ = [
+    "NAME",
+    "PARAMETERS",
+    "VERSION",
+    "figures",
+    "grid",
+    "numbers",
+    "run",
+    "tables",
+]
+
+VERSION = 1
+PARAMETERS: dict[str, Any] = {}
+
+_LSTM = {
+    "epochs": 14,
+    "batch": 20,
+    "window": 64,
+    "peak_lr": 3e-3,
+    "warmup": 0.05,
+    "dropout": 0.3,
+    "weight_decay": 0.0,
+    "clip": 1.0,
+    "precision": "bf16",
+}
+_HEAD = {"epochs": 60, "batch": 64, "peak_lr": 1e-2, "weight_decay": 1e-2}
+_MLP = {
+    "epochs": 15,
+    "batch": 64,
+    "peak_lr": 1e-3,
+    "weight_decay": 1e-1,
+    "dropout": 0.5,
+}
+
+ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
+# "precision:form[:compiled]": what a timing worker is asked to build.
+FLOAT = ("fp32:eager", "bf16:eager", "fp16:fp16_weights")
+INT8 = tuple(f"int8:{engine}" for engine in ENGINES)
+FAST_INT8 = INT8[:3]
+LENGTHS, BATCHES = (16, 64, 128), (1, 8, 32)
+QUICK_LENGTH = 64
+ROWS = (1, 4, 16, 64, 256)
+
+
+def _spec(
+    task: str, model: str, dataset: str, *, seed: int = 0, **params: Any
+) -> RunSpec:
+    common = {"task": task, "model": model, "dataset": dataset, "threads": 2}
+    return RunSpec(
+        experiment=NAME, version=VERSION, seed=seed, params={**common, **params}
+    )
+
+
+def train_spec(model: str, *, dataset: str = "brown", seed: int = 0) -> RunSpec:
+    """Train `model` (lstm, minilm, mlp, or their tiny forms) for the study's task."""
+    small = dataset != "brown"
+    if model.endswith("lstm"):
+        recipe = {**_LSTM, **({"epochs": 1, "batch": 20, "window": 32} if small else {})}
+        return _spec("train", model, dataset, seed=seed, recipe=recipe)
+    recipe = _MLP if model.endswith("mlp") else _HEAD
+    recipe = {**recipe, **({"epochs": 3} if small else {})}
+    per_text = 20 if model == "mlp" else 8
+    cut = {"per_text": 2 if small else per_text, "words": 30 if small else 100}
+    return _spec("train", model, dataset, seed=seed, recipe=recipe, **cut)
+
+
+def quality_spec(parent: RunSpec, how: str) -> RunSpec:
+    """Score the network of `parent` in the form `how` on the test texts."""
+    model, dataset = parent.params["model"], parent.params["dataset"]
+    words = parent.params.get("words", 0)
+    cut = (
+        {"per_text": min(8, parent.params["per_text"]), "words": words} if words else {}
+    )
+    if how.startswith("simulated_static"):
+        cut["calibration"] = 256 if dataset == "brown" else 16
+    return _spec(
+        "quality", model, dataset, how=how, parent=parent.as_dict(), batch=32, **cut
+    )
+
+
+def ngram_spec(dataset: str = "brown") -> RunSpec:
+    """The Kneser-Ney 3-gram; its discount is chosen on the validation texts."""
+    return _spec(
+        "ngram",
+        "kneser_ney_3" if dataset == "brown" else "tiny_kneser_ney_3",
+        dataset,
+        discounts=[0.5, 0.6, 0.7, 0.8, 0.9],
+    )
+
+
+def latency_spec(
+    model: str,
+    candidates: tuple[str, ...],
+    *,
+    batches: tuple[int, ...],
+    length: int = 0,
+    threads: int = 2,
+    parent: RunSpec | None = None,
+) -> RunSpec:
+    """Time `candidates` of `model` at each of `batches`, `length` tokens a sequence."""
+    given = {"parent": parent.as_dict()} if parent else {}
+    return _spec(
+        "latency",
+        model,
+        parent.params["dataset"] if parent else "none",
+        candidates=list(candidates),
+        batches=list(batches),
+        length=length,
+        processes=5,
+        rounds=30,
+        seconds=1.2,
+        warmup_seconds=0.15,
+        **{**given, "threads": threads},
+    )
+
+
+def _latency_grid() -> list[RunSpec]:
+    specs = []
+    for model in ("lstm", "minilm"):
+        parent = train_spec(model)
+        more = ("int8:torchao",) if model == "minilm" else ()
+        for threads in (2, 1):
+            for length in LENGTHS:
+                how = {"length": length, "threads": threads, "parent": parent}
+                first = (*FLOAT, *INT8, *more)
+                specs.append(latency_spec(model, first, batches=(1,), **how))
+                rest = (*FLOAT, *FAST_INT8)
+                specs.append(latency_spec(model, rest, batches=BATCHES[1:], **how))
+    mlp = train_spec("mlp")
+    for threads in (2, 1):
+        candidates = (*FLOAT, *INT8, "int8:torchao")
+        specs.append(
+            latency_spec(
+                "mlp", candidates, batches=BATCHES, threads=threads, parent=mlp
+            )
+        )
+    # Compiled forms, which take as long to make as to time: one passage at a time.
+    compiled = (
+        "fp32:eager",
+        "fp32:compiled",
+        "bf16:eager",
+        "bf16:compiled",
+        "int8:x86",
+    )
+    torchao = (*compiled, "int8:torchao_compiled")
+    specs.append(
+        latency_spec(
+            "minilm", torchao, batches=(1,), length=QUICK_LENGTH,
+            parent=train_spec("minilm"),
+        )
+    )  # fmt: skip
+    specs.append(latency_spec("mlp", torchao, batches=(1,), parent=mlp))
+    for model in ("lstm_512", "lstm_1024", "bert_base"):
+        for length in (16, 64):
+            batches = (1, 8) if model == "bert_base" else (1, 32)
+            candidates = (*FLOAT, *FAST_INT8)
+            specs.append(
+                latency_spec(model, candidates, batches=batches, length=length)
+            )
+    for model in ("linear_1024", "linear_4096"):
+        specs.append(latency_spec(model, (*FLOAT[:2], "int8:x86"), batches=ROWS))
+    return specs
+
+
+def quality_forms(model: str) -> list[str]:
+    """The forms in which `model` is scored: all that its layers allow."""
+    forms = [how for how, form in FORMS.items() if form.engine != "simulated"]
+    if model.endswith("lstm"):
+        # torch's LSTM cells are per tensor with 7 bits; torchao reaches only the output.
+        forms = [f for f in forms if "per_channel" not in f]
+    if model.endswith("mlp"):
+        forms.remove("x86_embedding")
+    if model == "minilm":
+        forms += [how for how, form in FORMS.items() if form.engine == "simulated"]
+    return forms
+
+
+def _ranges_spec(parent: RunSpec) -> RunSpec:
+    small = parent.params["dataset"] != "brown"
+    return _spec(
+        "ranges",
+        parent.params["model"],
+        parent.params["dataset"],
+        words=parent.params["words"],
+        calibration=16 if small else 256,
+        passages=16 if small else 200,
+    )
+
+
+def _kernels_spec(parent: RunSpec) -> RunSpec:
+    return _spec(
+        "kernels",
+        parent.params["model"],
+        parent.params["dataset"],
+        words=parent.params["words"],
+        passages=2 if parent.params["dataset"] != "brown" else 8,
+    )
+
+
+def grid(mode: str) -> list[RunSpec]:
+    """quick: fp32 and torch's int8 scored, batch 1 timed once. full: the whole map."""
+    if mode == "smoke":
+        return _smoke()
+    encoder = train_spec("minilm")
+    timed = _latency_grid()
+    quick = [
+        quality_spec(train_spec(m), how)
+        for m in tasks.TRAINED
+        for how in ("fp32", HEADLINE)
+    ]
+    quick += [_kernels_spec(encoder)]
+    quick += [
+        spec
+        for spec in timed
+        if spec.params["length"] == QUICK_LENGTH
+        and spec.params["threads"] == 2
+        and spec.params["batches"] == [1]
+        and "fp32:compiled" not in spec.params["candidates"]
+        and spec.params["model"] in ("lstm", "minilm")
+    ]
+    if mode == "quick":
+        return quick
+    specs = [train_spec(model) for model in tasks.TRAINED]
+    specs += [ngram_spec()]
+    specs += [
+        quality_spec(train_spec(model), how)
+        for model in tasks.TRAINED
+        for how in quality_forms(model)
+    ]
+    specs += [_ranges_spec(encoder), *quick, *timed]
+    return list(dict.fromkeys(specs))
+
+
+def _smoke() -> list[RunSpec]:
+    trained = [
+        train_spec(model, dataset="synthetic_text")
+        for model in ("tiny_lstm", "tiny_encoder", "tiny_mlp")
+    ]
+    encoder = trained[1]
+    timing = latency_spec(
+        "tiny_lstm", ("fp32:eager", "bf16:eager", "int8:x86"), batches=(1,), length=8,
+        threads=1, parent=trained[0],
+    )  # fmt: skip
+    short = {"processes": 2, "rounds": 3, "seconds": 0.5, "warmup_seconds": 0.05}
+    return [
+        *trained,
+        ngram_spec("synthetic_text"),
+        *(
+            quality_spec(parent, how)
+            for parent in trained
+            for how in ("fp32", HEADLINE)
+        ),
+        quality_spec(encoder, "simulated_dynamic"),
+        quality_spec(encoder, "simulated_static_max"),
+        _ranges_spec(encoder),
+        _kernels_spec(encoder),
+        replace(timing, params={**timing.params, **short}),
+    ]
+
+
+_TASKS: Mapping[str, Any] = {
+    "train": tasks.train,
+    "ngram": tasks.ngram,
+    "quality": tasks.quality,
+    "ranges": tasks.ranges,
+    "kernels": tasks.kernels,
+    "latency": tasks.latency,
+}
+
+
+def run(spec: RunSpec, ctx: Context) -> Values:
+    """Do the task that `spec` names; ValueError for another."""
+    from qstudy.measure import system
+
+    task = spec.params["task"]
+    if task not in _TASKS:
+        raise ValueError(f"task {task!r} is not one of {tuple(_TASKS)}")
+    if task == "latency":  # its workers set their own threads
+        return _TASKS[task](spec, ctx)
+    with system.threads(spec.params["threads"]):
+        return _TASKS[task](spec, ctx)
