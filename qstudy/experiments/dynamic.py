@@ -1,9 +1,10 @@
 """Dynamic quantization of an LSTM, a transformer encoder and an MLP, on real text.
 
-Tasks. `train`: the LSTM language model, the encoder's linear head, the MLP. `ngram`: the
-Kneser-Ney yardstick. `quality`: one network in one form on the test texts, and its size
-by part. `ranges`: what dynamic and static clipping see, layer by layer. `kernels`: the
-study's own dynamic linear beside the engines'. `latency`: forms in interleaved rounds.
+Tasks. `train`: the LSTM language model, the encoder's linear head, the MLP. `ngram`:
+the Kneser-Ney yardstick. `quality`: one network in one form on the test texts, and its
+size by part. `ranges`: what dynamic and static clipping see, layer by layer. `kernels`:
+the study's own dynamic linear beside the engines'. `latency`: forms in interleaved
+rounds.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ def train_spec(model: str, *, dataset: str = "brown", seed: int = 0) -> RunSpec:
     """Train `model` (lstm, minilm, mlp, or their tiny forms) for the study's task."""
     small = dataset != "brown"
     if model.endswith("lstm"):
-        recipe = {**_LSTM, **({"epochs": 1, "batch": 20, "window": 32} if small else {})}
+        recipe = {
+            **_LSTM,
+            **({"epochs": 1, "batch": 20, "window": 32} if small else {}),
+        }
         return _spec("train", model, dataset, seed=seed, recipe=recipe)
     recipe = _MLP if model.endswith("mlp") else _HEAD
     recipe = {**recipe, **({"epochs": 3} if small else {})}
@@ -187,7 +191,7 @@ def quality_forms(model: str) -> list[str]:
     """The forms in which `model` is scored: all that its layers allow."""
     forms = [how for how, form in FORMS.items() if form.engine != "simulated"]
     if model.endswith("lstm"):
-        # torch's LSTM cells are per tensor with 7 bits; torchao reaches only the output.
+        # torch's LSTM cells are per tensor with 7 bits; torchao knows no LSTM.
         forms = [f for f in forms if "per_channel" not in f]
     if model.endswith("mlp"):
         forms.remove("x86_embedding")

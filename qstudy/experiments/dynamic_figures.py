@@ -1,4 +1,4 @@
-"""The figures of the dynamic chapter: roofline, speed, size by part, ranges by layer."""
+"""The figures of the dynamic chapter: roofline, speed, size by part, ranges."""
 
 from __future__ import annotations
 
@@ -155,18 +155,21 @@ def _speed(frame: pd.DataFrame) -> Figure:
         first.plot([], [], linestyle="none", **style.method_style(method))
     first.legend(fontsize=7, loc="lower right")
     spans = "; ".join(
-        f"{NAMES[m]}: int8 {_span(frame[(frame.model == m) & (frame.precision == 'int8')])}"
-        f", bf16 {_span(frame[(frame.model == m) & (frame.precision == 'bf16')])}"
-        for m in models
+        f"{NAMES[model]}: "
+        + ", ".join(
+            f"{p} {_span(frame[(frame.model == model) & (frame.precision == p)])}"
+            for p in ("int8", "bf16")
+        )
+        for model in models
     )
     return Figure(
         name="dynamic_speed",
         figure=figure,
         data=frame,
-        alt=f"Speed over eager fp32 by batch and sequence length. {'; '.join(told)}.",
+        alt=f"Speed over eager fp32, by setting. {'; '.join(told)}.",
         caption=(
-            f"Speed over eager fp32. {spans}. Grey: the claim, 2 to 4 times. Bars: 95 % "
-            f"interval over {int(frame.n.min())} fresh processes, "
+            f"Speed over eager fp32. {spans}. Grey: the claim, 2 to 4 times. Bars: "
+            f"95 % interval over {int(frame.n.min())} fresh processes, "
             f"{int(frame.threads.max())} threads, on {frame.machine.iloc[0]}."
         ),
     )
@@ -274,7 +277,7 @@ def _ranges(frame: pd.DataFrame) -> Figure:
         name="dynamic_ranges",
         figure=figure,
         data=frame,
-        alt=f"Clipping ranges of {len(frame)} linear layers, static and dynamic. {told}.",
+        alt=f"Clipping ranges of {len(frame)} layers, static and dynamic. {told}.",
         caption=(
             f"{told}. Band: from the 5th to the 95th percentile over "
             f"{int(frame.n.iloc[0])} test passages, line: the median. Logarithmic "

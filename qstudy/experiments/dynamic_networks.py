@@ -34,7 +34,7 @@ class Form:
         return self.how.replace("_", " ")
 
 
-_INT8 = "dynamic_int8"
+_INT8, _CLIPPED = "dynamic_int8", "simulated_static_percentile"
 FORMS = {
     form.how: form
     for form in (
@@ -53,14 +53,7 @@ FORMS = {
         # Float arithmetic that rounds as int8 would: only its accuracy means anything.
         Form(_INT8, "simulated_dynamic", "simulated", 8, 8, "per_channel"),
         Form("static_int8", "simulated_static_max", "simulated", 8, 8, "per_channel"),
-        Form(
-            "static_int8",
-            "simulated_static_percentile",
-            "simulated",
-            8,
-            8,
-            "per_channel",
-        ),  # fmt: skip
+        Form("static_int8", _CLIPPED, "simulated", 8, 8, "per_channel"),
     )
 }
 # What torch does when told nothing: the form that prose and front page quote.

@@ -258,7 +258,7 @@ def _calibrated(spec: RunSpec, ctx: Context, encoder: Any) -> dict[str, dict[str
 
 
 def ranges(spec: RunSpec, ctx: Context) -> Values:
-    """Each Linear's input: fixed ranges from training text, its own on test passages."""
+    """Each Linear's input: ranges fixed on training text, those of test passages."""
     encoder = _encoder(spec, ctx)
     fixed = _calibrated(spec, ctx, encoder)
     seen: dict[str, list[tuple[float, float, float]]] = {p: [] for p in fixed}
@@ -418,7 +418,7 @@ def _classifier(spec: RunSpec, *, dropout: float = 0.0) -> Any:
 
 
 def _features(spec: RunSpec, ctx: Context, split: str, encoder: Any) -> tuple:
-    """What a classifier reads of a split's passages, float32 (n, K), and the passages."""
+    """The features of a split's passages, float32 (n, K), and the passages."""
     from qstudy.data.passages import bag_of_words
 
     chosen = _passages(spec, ctx, split)

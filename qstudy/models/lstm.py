@@ -32,7 +32,9 @@ class WordLSTM(nn.Module):
     def hidden(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """What the output layer reads, (B, T, width), and the LSTM's new state."""
         check_ids(ids, vocabulary=self.embedding.num_embeddings)
-        features, state = self.lstm(self.drop(self.embedding(ids)), state)
+        # contiguous, as the kernel of an 8-bit table needs its indices
+        features = self.drop(self.embedding(ids.contiguous()))
+        features, state = self.lstm(features, state)
         return self.drop(features), state
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:

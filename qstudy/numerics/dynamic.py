@@ -3,10 +3,10 @@
     y = s_x s_w sum_k (q_x - z_x) q_w + b,      s_x, z_x from the range of this very x
 
 The weight is int8 beforehand, x is float and becomes 8-bit codes in the call, the sum
-is an exact integer and y is float again. Two public ways to choose the range: one
-affine range for the whole of x (torch's quantized engines) and one symmetric range for
-each row of it, the features of one token (torchao). The order of the last multiplications
-decides the last bit, and every kernel has its own.
+is an exact integer and y is float again. There are two public ways to choose the range:
+one affine range for the whole of x (torch's quantized engines), or one symmetric range
+for each row of it, the features of one token (torchao). The order of the last
+multiplications decides the last bit, and every kernel has its own.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def activation_qparams(
     """Scale and zero point of float32 `x` (N, K), from its own range.
 
     per_tensor: affine, unsigned codes 0 to 2^bits - 1, a float64 scale; 7 bits are
-    torch's reduce_range. per_token: symmetric by row, s = max|x| / 127.5, signed codes, 8 bits only. Raises
-    ValueError for other names or bits, an empty x, NaN or infinity.
+    torch's reduce_range. per_token: symmetric by row, s = max|x| / 127.5, signed codes,
+    8 bits only. Raises ValueError for other names or bits, an empty x, NaN or infinity.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation {activation!r} is not one of {ACTIVATIONS}")
@@ -82,9 +82,13 @@ def dynamic_linear(
         raise ValueError(f"order {order!r} is not one of {ORDERS}")
     rows = x.reshape(-1, x.shape[-1]) if x.dim() else x
     qparams = activation_qparams(rows, activation=activation, bits=activation_bits)
-    # One operation that rounds once where there is a zero point to add.
+    # oneDNN, whose order is "inverse", adds the zero point in a second operation.
     codes = quantize(
-        rows, qparams, invert=True, zero_point_first=activation == "per_tensor"
+        rows,
+        qparams,
+        invert=True,
+        zero_point_first=activation == "per_tensor",
+        fused=order != "inverse",
     )
     zero_point = 0 if activation == "per_token" else int(qparams.zero_point)
     sums = integer.linear_sums(codes, weight, input_zero_point=zero_point)

@@ -145,6 +145,7 @@ def quantize(
     rounding: str = "half_even",
     invert: bool = False,
     zero_point_first: bool = False,
+    fused: bool = True,
 ) -> Tensor:
     """The codes of float `x`, as int32 of its shape.
 
@@ -152,7 +153,8 @@ def quantize(
     `invert` multiplies by the scale's inverse instead, as torch's kernels do, which can
     decide a near-tie the other way. `zero_point_first` rounds x / s + z, which decides
     a tie the other way where z is odd. Both together are torch.quantize_per_tensor,
-    where the product and the sum are one operation that rounds once. Raises ValueError
+    where the product and the sum are one operation that rounds once; without `fused`
+    they are two, as in oneDNN's dynamic kernels. Raises ValueError
     for an x that is empty, no float, holds NaN or infinity, or does not fit the
     granularity.
     """
@@ -162,6 +164,7 @@ def quantize(
         rounding=rounding,
         invert=invert,
         zero_point_first=zero_point_first,
+        fused=fused,
     )
     return codes.to(torch.int32)
 
@@ -241,13 +244,14 @@ def _map(
     rounding: str,
     invert: bool,
     zero_point_first: bool = False,
+    fused: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """(codes as floats, whether each lies in the range before clipping)."""
     wide = torch.promote_types(x.dtype, torch.float32)
     scale = qparams.granularity.expand(qparams.scale.to(wide), x)
     zero = qparams.granularity.expand(qparams.zero_point.to(wide), x)
     steps = x.to(wide) * (1 / scale) if invert else x.to(wide) / scale
-    if zero_point_first and invert:
+    if zero_point_first and invert and fused:
         # A fused multiply-add: float64 holds the product and the sum of float32.
         fused = x.double() * (1 / scale).double() + zero
         codes = round_to_integer(fused.to(wide), rounding=rounding)

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qstudy.models.lstm import WordLSTM
 from qstudy.training.loop import Progress
 from qstudy.training.resume import load_state, save_state
 
@@ -61,7 +60,7 @@ class LanguageRecipe:
 
 
 def train_language(
-    model: WordLSTM,
+    model: nn.Module,
     texts: Sequence[np.ndarray],
     *,
     recipe: LanguageRecipe,
@@ -70,7 +69,7 @@ def train_language(
     report: Callable[[Progress], None] = lambda progress: None,
     stop_after: int | None = None,
 ) -> list[dict]:
-    """Train `model` in place on encoded texts; one dict an epoch: loss, seconds, images.
+    """Train a models.lstm.WordLSTM in place on encoded texts; returns as loop.train.
 
     Texts come in a new order each epoch. `resume` and `stop_after` as in loop.train.
     Raises ValueError where the texts do not fill one window of each part,
@@ -140,7 +139,7 @@ def _step(model, optimizer, x, y, state, *, recipe):
 
 @dataclass(frozen=True, eq=False)
 class TokenScores:
-    """Of each token of one text: -ln p, float32 (tokens,), and whether p was largest."""
+    """Of each token of a text: -ln p, float32 (tokens,), and whether p was largest."""
 
     loss: np.ndarray
     hit: np.ndarray

@@ -12,7 +12,7 @@ import yaml
 from qstudy.report import lint, tables
 from tests.book import books
 
-STUBS = ("fusion", "formulas", "static", "data")
+STUBS = ("fusion", "formulas", "dynamic", "static", "data")
 FRAME = ("index", "introduction", "rerun", "scope", "references")
 KEY = re.compile(r"\{q\}`([^`:]+)")
 
@@ -71,7 +71,8 @@ def test_the_bibliography_holds_every_entry(pages):
 def test_toc_names_the_pages_in_order():
     toc = yaml.safe_load((books.ROOT / "_toc.yml").read_text())
     files = [toc["root"]] + [c["file"] for p in toc["parts"] for c in p["chapters"]]
-    order = "index introduction fusion formulas static rerun data scope references"
+    chapters = "introduction fusion formulas dynamic static"
+    order = f"index {chapters} rerun data scope references"
     assert files == [f"chapters/{name}" for name in order.split()]
 
 

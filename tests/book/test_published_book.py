@@ -22,7 +22,7 @@ def html(tmp_path_factory):
     return front.parent
 
 
-@pytest.mark.parametrize("name", ["fusion", "formulas", "static"])
+@pytest.mark.parametrize("name", ["fusion", "formulas", "dynamic", "static"])
 def test_every_figure_of_a_chapter_is_there_with_its_words(html, name):
     page = unescape((html / "chapters" / f"{name}.html").read_text(encoding="utf-8"))
     described = sorted((RESULTS / "figures").glob(f"{name}_*.json"))
@@ -41,7 +41,13 @@ def test_every_page_names_its_numbers_and_loads_nothing_from_elsewhere(html):
 
 
 def test_timing_figures_name_the_processor(html):
-    for name in ("fusion_latency", "static_latency", "static_candidates"):
+    for name in (
+        "fusion_latency",
+        "static_latency",
+        "static_candidates",
+        "dynamic_speed",
+        "dynamic_roofline",
+    ):
         words = json.loads((RESULTS / "figures" / f"{name}.json").read_text())
         machine = json.loads(next((RESULTS / "systems").glob("*.json")).read_text())
         assert machine["cpu"] in words["caption"], name
@@ -49,7 +55,7 @@ def test_timing_figures_name_the_processor(html):
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium")
 @pytest.mark.parametrize(
-    "name", ["index", "introduction", "fusion", "formulas", "static"]
+    "name", ["index", "introduction", "fusion", "formulas", "dynamic", "static"]
 )
 def test_a_page_reads_with_the_network_off(html, name, tmp_path):
     page = html / "chapters" / f"{name}.html"

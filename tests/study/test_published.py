@@ -60,5 +60,5 @@ def test_every_checkpoint_is_what_its_record_says():
 
 
 def test_every_experiment_with_a_notebook_is_a_chapter():
-    chapters = {"formulas", "fusion", "static"}
+    chapters = {"dynamic", "formulas", "fusion", "static"}
     assert set(notebooks.chapters()) & set(experiments.NAMES) == chapters
