@@ -45,10 +45,7 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "peak_lr 0.4": {"peak_lr": 0.4},
     "weight_decay 1e-3": {"weight_decay": 1e-3},
     "weight_decay 2.5e-4": {"weight_decay": 2.5e-4},
-    "label_smoothing 0.1": {"label_smoothing": 0.1},
     "alternate_flip": {"alternate_flip": True},
-    "ema_decay 0.998": {"ema_decay": 0.998},
-    "batch 64, peak_lr 0.1": {"batch": 64, "peak_lr": 0.1},
 }
 
 

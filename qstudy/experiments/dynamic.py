@@ -109,7 +109,7 @@ def ngram_spec(dataset: str = "brown") -> RunSpec:
         "ngram",
         "kneser_ney_3" if dataset == "brown" else "tiny_kneser_ney_3",
         dataset,
-        discounts=[0.5, 0.6, 0.7, 0.8, 0.9],
+        discounts=[0.6, 0.7, 0.8, 0.9, 0.95],
     )
 
 
@@ -266,6 +266,7 @@ def _smoke() -> list[RunSpec]:
         "tiny_lstm", ("fp32:eager", "bf16:eager", "int8:x86"), batches=(1,), length=8,
         threads=1, parent=trained[0],
     )  # fmt: skip
+    layer = latency_spec("linear_1024", (*FLOAT[:2], "int8:x86"), batches=(1, 4))
     short = {"processes": 2, "rounds": 3, "seconds": 0.5, "warmup_seconds": 0.05}
     return [
         *trained,
@@ -279,7 +280,7 @@ def _smoke() -> list[RunSpec]:
         quality_spec(encoder, "simulated_static_max"),
         _ranges_spec(encoder),
         _kernels_spec(encoder),
-        replace(timing, params={**timing.params, **short}),
+        *(replace(t, params={**t.params, **short}) for t in (timing, layer)),
     ]
 
 

@@ -48,6 +48,14 @@ HEADERS: Mapping[str, str] = {
     "ratio": "Speed-up [×]",
     "cost_ratio": "Cost [×]",
     "size_mib": "Size [MiB]",
+    "form": "Form",
+    "length": "Tokens",
+    "perplexity": "Perplexity",
+    "cosine": "Cosine",
+    "rank_correlation": "Rank correlation",
+    "quantized_pct": "Quantized [%]",
+    "left_in_float": "Left in float",
+    "differing": "Differing",
     "machine": "Machine",
 }
 
@@ -64,6 +72,11 @@ _DIGITS = {
     "mib": (4, 3),
     "ms": (4, 3),
     "minutes": (2, 1),
+    "perplexity": (4, 1),
+    "rise": (4, 2),
+    "pct": (4, 1),
+    "cosine": (5, 4),
+    "correlation": (5, 4),
 }
 
 

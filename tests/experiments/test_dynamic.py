@@ -1,0 +1,118 @@
+"""The dynamic experiment: its grid, its tables, its verdicts."""
+
+import numpy as np
+import pytest
+
+from qstudy.experiments import dynamic, dynamic_networks, dynamic_tables
+from qstudy.experiments.dynamic_numbers import numbers
+from qstudy.spec import Value, Values
+from tests.experiments.records import record
+
+GENRES = np.repeat(np.arange(4, dtype=np.uint8), 5)
+SIZES = {"fp32": 40.0, "x86": 10.2, "bf16": 20.0}
+
+
+def scored(how, hits, loss):
+    spec = dynamic.quality_spec(dynamic.train_spec("lstm"), how)
+    values = {
+        "perplexity": Value(1.0, "", "isa", tolerance=1.0),
+        "top1": Value(1.0, "%", "isa", tolerance=1.0),
+        "parameters": Value(10, "count", "exact"),
+        "quantized_parameters": Value(4 if how == "x86" else 0, "count", "exact"),
+        "left_in_float": Value('["Embedding"]', "", "exact"),
+    }
+    for part, share in (("embedding", 0.5), ("weight", 0.4), ("other", 0.1)):
+        values[f"size_mib/{part}"] = Value(share * SIZES[how], "MiB", "exact")
+    values["size_mib/file"] = Value(SIZES[how], "MiB", "exact")
+    tokens = np.full(20, 100)
+    arrays = {"loss": loss, "hits": hits, "tokens": tokens, "genre": GENRES}
+    return record(spec, Values(values=values, arrays=arrays))
+
+
+@pytest.fixture
+def made():
+    rng = np.random.default_rng(0)
+    hits, loss = rng.integers(20, 40, 20), rng.uniform(400, 500, 20)
+    return dynamic.tables(
+        [
+            scored("x86", hits - 3, loss * 1.01),
+            scored("fp32", hits, loss),
+            scored("bf16", hits, loss),
+        ]
+    )
+
+
+def test_differences_are_paired_by_text(made):
+    frame = made["dynamic_quality.csv"].set_index("form")
+    assert list(frame.index) == ["fp32", "bf16", "x86"], "the order of the forms"
+    x86 = frame.loc["x86"]
+    # Three of a hundred in every text: no luck is left once texts are paired.
+    assert (x86.drop_pp, x86.drop_lo, x86.drop_hi) == pytest.approx((3, 3, 3))
+    assert frame.loc["bf16"].drop_pp == 0 and np.isnan(frame.loc["fp32"].drop_pp)
+    assert frame.loc["fp32"].top1_hi - frame.loc["fp32"].top1_lo > 1
+    mean = np.log(frame.loc["fp32"].perplexity)
+    assert x86.perplexity_rise_pct == pytest.approx(100 * np.expm1(0.01 * mean))
+    assert x86.rise_lo < x86.perplexity_rise_pct < x86.rise_hi
+
+
+def test_verdicts_follow_the_rules(made):
+    quoted = numbers(made)
+    assert quoted["dynamic.claim.lstm.accuracy"].value == "fails"
+    assert quoted["dynamic.claim.lstm.size"].value == "holds"
+    assert quoted["dynamic.lstm.x86.size_ratio"].value == pytest.approx(40 / 10.2)
+    assert quoted["dynamic.lstm.embedding_share"].value == pytest.approx(50)
+    size = made["dynamic_size.csv"].set_index("form")
+    assert size.loc["x86"].left_in_float == "Embedding"
+    assert size.loc["x86"].quantized_pct == 40
+
+
+def test_agreement_of_embeddings():
+    rng = np.random.default_rng(1)
+    base = rng.normal(size=(30, 8))
+    same = dynamic_tables.agreement(base, 3 * base)
+    assert same["cosine"] == same["rank_correlation"] == pytest.approx(1)
+    other = dynamic_tables.agreement(base, rng.normal(size=(30, 8)))
+    assert abs(other["cosine"]) < 0.3 and abs(other["rank_correlation"]) < 0.2
+    near = dynamic_tables.agreement(base, base + 0.3 * rng.normal(size=(30, 8)))
+    assert near["cosine_min"] < near["cosine"] < 1
+
+
+def test_quick_is_part_of_full_and_no_two_specs_are_alike():
+    full = [s.key for s in dynamic.grid("full")]
+    quick = [s.key for s in dynamic.grid("quick")]
+    assert len(set(full)) == len(full) and set(quick) < set(full)
+    tasks = {s.params["task"] for s in dynamic.grid("full")}
+    assert tasks == {s.params["task"] for s in dynamic.grid("smoke")}
+    assert not any(s.params["task"] == "train" for s in dynamic.grid("quick"))
+
+
+def test_every_setting_of_the_map_is_timed_on_every_engine():
+    seen = {}
+    for spec in dynamic.grid("full"):
+        p = spec.params
+        if p["task"] == "latency" and "fp32:compiled" not in p["candidates"]:
+            for batch in p["batches"]:
+                cell = (p["model"], p["threads"], p["length"], batch)
+                seen[cell] = set(p["candidates"])
+    for model in ("lstm", "minilm"):
+        for threads in (1, 2):
+            for length in (16, 64, 128):
+                for batch in (1, 8, 32):
+                    cell = seen[model, threads, length, batch]
+                    assert {"int8:x86", "int8:fbgemm", "int8:onednn"} < cell
+                    assert {"fp32:eager", "bf16:eager", "fp16:fp16_weights"} < cell
+
+
+def test_forms_that_a_network_cannot_take_are_not_asked_of_it():
+    assert "x86_per_channel_8_bit" not in dynamic.quality_forms("lstm")
+    assert "x86_embedding" not in dynamic.quality_forms("mlp")
+    assert set(dynamic.quality_forms("minilm")) == set(dynamic_networks.FORMS)
+
+
+def test_an_unknown_task_is_named():
+    spec = dynamic.train_spec("mlp")
+    wrong = type(spec)(
+        experiment="dynamic", version=1, params={**spec.params, "task": "guess"}
+    )
+    with pytest.raises(ValueError, match="task 'guess' is not one of"):
+        dynamic.run(wrong, None)
