@@ -264,7 +264,7 @@ def _smoke() -> list[RunSpec]:
     encoder = trained[1]
     timing = latency_spec(
         "tiny_lstm", ("fp32:eager", "bf16:eager", "int8:x86"), batches=(1,), length=8,
-        threads=1, parent=trained[0],
+        threads=2, parent=trained[0],
     )  # fmt: skip
     layer = latency_spec("linear_1024", (*FLOAT[:2], "int8:x86"), batches=(1, 4))
     short = {"processes": 2, "rounds": 3, "seconds": 0.5, "warmup_seconds": 0.05}
