@@ -74,8 +74,6 @@ _DIGITS = {
     "minutes": (2, 1),
     "perplexity": (4, 1),
     "rise": (4, 2),
-    "cosine": (5, 4),
-    "correlation": (5, 4),
 }
 
 
