@@ -51,20 +51,17 @@ def _roofline(frame: pd.DataFrame) -> Figure:
     figure, axes = style.new_figure(columns=len(widths), height=3.6, sharey=True)
     told = []
     for axis, width in zip(np.atleast_1d(axes), widths, strict=True):
-        for precision, rows in chosen[chosen.width == width].groupby("precision"):
+        panel = chosen[chosen.width == width]
+        fastest = panel.weights_gb_per_s.max()
+        for precision, rows in panel.groupby("precision"):
             rows = rows.sort_values("batch")
+            first = rows.iloc[0]
             looks = style.method_style(_METHOD[precision])
             axis.plot(rows.operations_per_byte, rows.gops, **looks)
-            # Left of the knee: what this precision's own reading speed allows.
-            first = rows.iloc[0]
-            reach = np.array(
-                [rows.operations_per_byte.min(), rows.operations_per_byte.max()]
-            )
-            axis.plot(
-                reach,
-                np.minimum(reach * first.weights_gb_per_s, rows.gops.max()),
-                color=looks["color"], linestyle=":", linewidth=1,
-            )  # fmt: skip
+            low, high = rows.operations_per_byte.iloc[[0, -1]]
+            reach = np.geomspace(low, high, 50)
+            roof = np.minimum(reach * fastest, rows.gops.max())
+            axis.plot(reach, roof, color=looks["color"], linestyle=":", linewidth=1)
             style.direct_label(
                 axis, rows.operations_per_byte.iloc[-1], rows.gops.iloc[-1],
                 _METHOD[precision], fontsize=7, offset=(-4, 5), ha="right",
@@ -91,7 +88,8 @@ def _roofline(frame: pd.DataFrame) -> Figure:
             f"With one row the {widths[-1]} × {widths[-1]} layer is bound by reading "
             f"its weights and int8 is {small:.1f} times as fast as fp32; with "
             f"{chosen.batch.max()} rows the arithmetic decides and it is {large:.1f} "
-            "times. Dotted: what reading weights at the one-row speed would allow. "
+            "times. Dotted: the roof, by the fastest reading of weights and "
+            "each precision's best arithmetic. "
             f"Rows {', '.join(map(str, sorted(chosen.batch.unique())))}; medians of "
             f"{int(chosen.n.min())} processes, {int(chosen.threads.max())} threads, on "
             f"{chosen.machine.iloc[0]}."
@@ -153,7 +151,7 @@ def _speed(frame: pd.DataFrame) -> Figure:
     first.set_ylabel("batch × tokens")
     for method in ("dynamic_int8", "bf16"):
         first.plot([], [], linestyle="none", **style.method_style(method))
-    first.legend(fontsize=7, loc="lower right")
+    first.legend(fontsize=7, loc="upper left")
     spans = "; ".join(
         f"{NAMES[model]}: "
         + ", ".join(
@@ -238,24 +236,36 @@ def _ranges(frame: pd.DataFrame) -> Figure:
     figure, axis = style.new_figure(height=3.4)
     positions = np.arange(len(frame))
     static, dynamic = (style.method_style(m) for m in ("static_int8", "dynamic_int8"))
+    lone = {"linestyle": "none", "markersize": 4}
     for end in ("low", "high"):
-        axis.fill_between(
-            positions, frame[f"dynamic_{end}_p5"], frame[f"dynamic_{end}_p95"],
-            color=dynamic["color"], alpha=0.35, linewidth=0,
-        )  # fmt: skip
+        said = end == "low"
+        middle = frame[f"dynamic_{end}_p50"]
+        spread = [
+            middle - frame[f"dynamic_{end}_p5"],
+            frame[f"dynamic_{end}_p95"] - middle,
+        ]
         axis.plot(
-            positions, frame[f"dynamic_{end}_p50"], markersize=3,
-            **dynamic | {"label": "dynamic: each passage" if end == "low" else None},
-        )  # fmt: skip
+            positions,
+            frame[f"static_max_{end}"],
+            **lone,
+            **static | {"label": "static, min-max" if said else None},
+        )
+        axis.errorbar(
+            positions,
+            middle,
+            yerr=spread,
+            capsize=0,
+            **lone,
+            **dynamic | {"label": "dynamic, each passage" if said else None},
+        )
         axis.plot(
-            positions, frame[f"static_max_{end}"], markersize=3,
-            **static | {"label": "static: fixed, min-max" if end == "low" else None},
-        )  # fmt: skip
-        axis.plot(
-            positions, frame[f"static_percentile_{end}"], linestyle=":", marker="",
+            positions,
+            frame[f"static_percentile_{end}"],
+            marker="_",
             color=static["color"],
-            label="static: 99.99 percentile" if end == "low" else None,
-        )  # fmt: skip
+            label="static, 99.99 percentile" if said else None,
+            **lone,
+        )
     axis.set_yscale("symlog", linthresh=1.0)
     step = max(1, len(frame) // 6)
     ticks = positions[::step]
@@ -264,7 +274,7 @@ def _ranges(frame: pd.DataFrame) -> Figure:
     )
     axis.set_ylabel("activation entering the layer")
     axis.set_xlabel("linear layer, first to last")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     fixed = frame.static_max_high - frame.static_max_low
     own = frame.dynamic_high_p50 - frame.dynamic_low_p50
     ratio = fixed / own
@@ -279,8 +289,8 @@ def _ranges(frame: pd.DataFrame) -> Figure:
         data=frame,
         alt=f"Clipping ranges of {len(frame)} layers, static and dynamic. {told}.",
         caption=(
-            f"{told}. Band: from the 5th to the 95th percentile over "
-            f"{int(frame.n.iloc[0])} test passages, line: the median. Logarithmic "
+            f"{told}. Bars: from the 5th to the 95th percentile over "
+            f"{int(frame.n.iloc[0])} test passages, triangles: the median. Logarithmic "
             "beyond ±1."
         ),
     )

@@ -245,6 +245,7 @@ def _ranges(records: list[RunRecord]) -> pd.DataFrame:
     rows = []
     for r in records:
         paths = [n.split("/")[1] for n in r.values if n.startswith("outside/")]
+        paths.sort(key=_place)
         for layer in paths:
             row = {"model": r.spec.params["model"], "layer": layer}
             row |= {
@@ -258,6 +259,13 @@ def _ranges(records: list[RunRecord]) -> pd.DataFrame:
             }
             rows.append({**row, "origin": r.origin, "run": r.spec.key})
     return pd.DataFrame(rows)
+
+
+def _place(layer: str) -> tuple[int, int]:
+    """Where a Linear stands in its encoder: the number of its layer, its turn there."""
+    _, number, name = layer.split(".")
+    turns = ("query", "key", "value", "output", "up", "down")
+    return int(number), turns.index(name)
 
 
 def _kernels(records: list[RunRecord]) -> pd.DataFrame:
