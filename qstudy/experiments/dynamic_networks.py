@@ -156,9 +156,9 @@ def size_by_part(model: Any) -> dict[str, float]:
     `other` holds norms, biases, scales and zero points; the file adds its header.
     """
     from qstudy.measure import size
-    from qstudy.methods import dynamic
+    from qstudy.methods import dynamic_tensors
 
-    tensors = dynamic.stored_tensors(model)
+    tensors = dynamic_tensors.stored_tensors(model)
     parts = {"embedding": 0.0, "weight": 0.0, "other": 0.0}
     for name, tensor in tensors.items():
         small = tensor.dim() < 2

@@ -26,24 +26,19 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     for record in records:
         by_task.setdefault(record.spec.params["task"], []).append(record)
     makers = {
-        "dynamic_quality.csv": lambda: _quality(by_task["quality"]),
-        "dynamic_size.csv": lambda: _size(by_task["quality"]),
-        "dynamic_training.csv": lambda: _training(by_task["train"]),
-        "dynamic_ngram.csv": lambda: _ngram(by_task["ngram"]),
-        "dynamic_ranges.csv": lambda: _ranges(by_task["ranges"]),
-        "dynamic_kernels.csv": lambda: _kernels(by_task["kernels"]),
-        "dynamic_latency.csv": lambda: _latency(by_task["latency"]),
+        "quality": ("quality", _quality),
+        "size": ("quality", _size),
+        "training": ("train", _training),
+        "ngram": ("ngram", _ngram),
+        "ranges": ("ranges", _ranges),
+        "kernels": ("kernels", _kernels),
+        "latency": ("latency", _latency),
     }
-    needs = {
-        "dynamic_quality.csv": "quality",
-        "dynamic_size.csv": "quality",
-        "dynamic_training.csv": "train",
-        "dynamic_ngram.csv": "ngram",
-        "dynamic_ranges.csv": "ranges",
-        "dynamic_kernels.csv": "kernels",
-        "dynamic_latency.csv": "latency",
+    return {
+        f"{NAME}_{name}.csv": make(by_task[task])
+        for name, (task, make) in makers.items()
+        if task in by_task
     }
-    return {name: make() for name, make in makers.items() if needs[name] in by_task}
 
 
 def _ordered(frame: pd.DataFrame, *more: str) -> pd.DataFrame:

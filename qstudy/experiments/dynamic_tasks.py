@@ -205,7 +205,7 @@ def _genre_quality(spec: RunSpec, ctx: Context) -> Values:
         features, labels = _features(spec, ctx, "test", None)
         predict = networks.form(classifier, params["how"])
         values |= _sizes(classifier, predict)
-    x = torch.from_numpy(features).to(next(classifier.parameters()).dtype)
+    x = torch.from_numpy(features)
     if predict is not classifier and params["how"] == "bf16":
         x = x.to(torch.bfloat16)
     with torch.inference_mode():

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from qstudy.measure.system import check_engine
-from qstudy.methods import legacy
+from qstudy.methods import legacy, quiet
 
 DTYPES = ("int8", "fp16")
 GRANULARITIES = ("per_tensor", "per_channel")
@@ -191,19 +189,9 @@ def _torchao() -> Any:
         ) from error
 
 
-@contextmanager
-def _quiet_torchao() -> Iterator[None]:
-    """Silence what torchao logs of itself: GPU libraries that do not load here, and
-    a registration that torch has meanwhile made needless."""
-    loggers = [logging.getLogger(n) for n in ("torchao", "torch.utils._pytree")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+def _quiet_torchao() -> AbstractContextManager[None]:
+    """It logs GPU libraries that do not load here, and a needless registration."""
+    return quiet.loggers("torchao", "torch.utils._pytree")
 
 
 def half_weights(model: nn.Module) -> nn.Module:
@@ -226,80 +214,13 @@ def coverage(model: nn.Module, quantized: nn.Module) -> tuple[Part, ...]:
             continue
         seen |= {id(p) for p in own}
         other = inner.get_submodule(path)
-        changed = type(other) is not type(module) or _holds_codes(other)
+        changed = type(other) is not type(module) or holds_codes(other)
         count = sum(p.numel() for p in own)
         found.append(Part(path, type(module).__name__, count, changed))
     return tuple(found)
 
 
-def _holds_codes(module: nn.Module) -> bool:
+def holds_codes(module: nn.Module) -> bool:
+    """Whether torchao has put codes in the place of this module's weight."""
     weight = module._parameters.get("weight")
     return weight is not None and type(weight.data) is not Tensor
-
-
-def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """What is saved of a network of any kind here: plain tensors by name.
-
-    Integer codes, scales, zero points and biases of what is quantized; fp16 weights as
-    fp16; the rest as it is, a shared tensor once.
-    """
-    from qstudy.measure import size
-
-    network = model.network if isinstance(model, UnderEngine) else model
-    if any(_holds_codes(m) for m in network.modules()):
-        return _torchao_tensors(network)
-    kinds = {type(m).__module__ for m in network.modules()}
-    if any("quantized" in kind for kind in kinds):
-        return _eager_tensors(network)
-    return size.float_tensors(network)
-
-
-def _torchao_tensors(network: nn.Module) -> dict[str, Tensor]:
-    tensors = {}
-    for name, value in network.named_parameters():
-        if type(value.data) is Tensor:
-            tensors[name] = value.detach()
-        else:
-            tensors[f"{name}.codes"] = value.data.qdata
-            tensors[f"{name}.scale"] = value.data.scale.flatten()
-    return tensors
-
-
-def _eager_tensors(network: nn.Module) -> dict[str, Tensor]:
-    from qstudy.measure import size
-
-    halves = {}
-    for path, module in network.named_modules():
-        if _dtype(module) is torch.float16:
-            halves[path] = module
-    if not halves:
-        return size.quantized_tensors(network)
-    tensors = {}
-    for path, module in network.named_modules():
-        if path in halves:
-            for name, tensor in _half_tensors(module).items():
-                tensors[f"{path}.{name}"] = tensor
-        elif not any(path.startswith(f"{half}.") for half in halves):
-            for name, tensor in module._parameters.items():
-                if tensor is not None:
-                    tensors[f"{path}.{name}"] = tensor.detach()
-    return tensors
-
-
-def _dtype(module: nn.Module) -> Any:
-    if "quantized.dynamic" not in type(module).__module__:
-        return None
-    packed = getattr(module, "_packed_params", None)
-    return getattr(packed, "dtype", None) or getattr(module, "dtype", None)
-
-
-def _half_tensors(module: nn.Module) -> dict[str, Tensor]:
-    if callable(getattr(module, "get_weight", None)):
-        weights = {**module.get_weight(), **module.get_bias()}
-    else:
-        weights = {"weight": module.weight(), "bias": module.bias()}
-    return {
-        name: tensor.detach().to(torch.float16 if "weight" in name else torch.float32)
-        for name, tensor in weights.items()
-        if tensor is not None
-    }

@@ -6,15 +6,14 @@ of qstudy.methods.conformance.
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from qstudy.methods import quiet
 from qstudy.methods.conformance import NotOffered
 
 # The codes that a quantized dtype of torch has as its own range.
@@ -105,7 +104,7 @@ def _observer(p: dict, i: dict) -> dict:
 
 def torchao(op: str, parameters: dict, input: dict) -> Mapping[str, Any]:
     """torchao.quantization.quant_primitives: the supported successor's functions."""
-    with _quiet("torchao", "torch.utils._pytree"):
+    with quiet.loggers("torchao", "torch.utils._pytree"):
         from torchao.quantization import quant_primitives as ao
 
     p = parameters
@@ -142,17 +141,3 @@ def torchao(op: str, parameters: dict, input: dict) -> Mapping[str, Any]:
     codes = values.to(torch.int32)
     x = ao.dequantize_affine(codes, block, scale, zero, torch.int32, *limits)
     return {"x": x}
-
-
-@contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """Loggers that speak of errors only: torchao tells of the GPU parts it lacks."""
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
+from qstudy.models import zoo
 from qstudy.models.encoder import BERT_BASE, MINILM, Encoder, EncoderShape, from_bert
 from qstudy.models.lstm import WordLSTM
 
@@ -71,21 +71,14 @@ def _mlp(features: int, width: int, *, dropout: float) -> nn.Sequential:
 def load_weights(model: nn.Module, path: Path | str) -> None:
     """Put a safetensors file into `model`: a checkpoint of ours or BERT's own names.
 
-    A tied weight is stored once. Raises ValueError, one line, where a tensor is missing
-    or too many or of another shape.
+    A tied weight is stored once. Raises as zoo.load_checkpoint.
     """
-    state = load_file(path)
+    state = zoo.read_checkpoint(path)
     if isinstance(model, Encoder):
         state = from_bert(state)
-    if isinstance(model, WordLSTM):
-        state.setdefault("output.weight", state.get("embedding.weight"))
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"checkpoint {path} does not fit {type(model).__name__}: "
-            f"{' '.join(str(error).split())}"
-        ) from error
+    if isinstance(model, WordLSTM) and "embedding.weight" in state:
+        state.setdefault("output.weight", state["embedding.weight"])
+    zoo.fill(model, state, path)
 
 
 def stored(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -54,17 +54,26 @@ def load_checkpoint(model: nn.Module, path: Path | str) -> None:
     integer codes to floats without a word. Raises ValueError, one line that names the
     file, where it is damaged or does not fit, and FileNotFoundError where it is absent.
     """
+    fill(model, read_checkpoint(path), path)
+
+
+def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; errors as `load_checkpoint`."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"checkpoint {path} does not exist: train it, or copy it to that place"
         )
     try:
-        found = load_file(path)
+        return load_file(path)
     except SafetensorError as error:
         raise ValueError(
             f"checkpoint {path} is damaged ({error}): restore it or train it again"
         ) from error
+
+
+def fill(model: nn.Module, found: dict[str, Tensor], path: Path | str) -> None:
+    """Copy the tensors `found` (of the file `path`) into `model`, all or none."""
     faults = _faults(found, model.state_dict())
     if faults:
         raise ValueError(

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qstudy.training.loop import check_finite
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierRecipe:
@@ -59,11 +61,7 @@ def train_classifier(
                 optimizer.step()
                 total += loss.item() * len(chosen)
             mean = total / len(targets)
-            if not np.isfinite(mean):
-                raise FloatingPointError(
-                    f"the loss is {mean} in epoch {epoch + 1}: lower the learning rate "
-                    f"({recipe.peak_lr})"
-                )
+            check_finite(mean, epoch=epoch, peak_lr=recipe.peak_lr)
             step(f"loss {mean:.3f}")
     model.eval()
     return mean

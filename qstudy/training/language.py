@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qstudy.training.loop import Progress
+from qstudy.training.loop import Progress, check_finite
 from qstudy.training.resume import load_state, save_state
 
 END = 1  # the id of </s>
@@ -107,11 +107,7 @@ def train_language(
                 loss, state = _step(model, optimizer, x, y, state, recipe=recipe)
                 total += loss
         loss = float(total) / windows
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} in epoch {epoch + 1}: lower the learning rate "
-                f"(it peaks at {recipe.peak_lr})"
-            )
+        check_finite(loss, epoch=epoch, peak_lr=recipe.peak_lr)
         seconds = time.perf_counter() - started
         seen = windows * recipe.window * recipe.batch
         log = [*log, {"loss": loss, "seconds": seconds, "images": seen}]

@@ -104,11 +104,7 @@ def train(
             if average is not None:
                 average.update_parameters(model)
         loss = float(losses) / steps_an_epoch
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} in epoch {epoch + 1}: lower the learning rate "
-                f"(it peaks at {recipe.peak_lr})"
-            )
+        check_finite(loss, epoch=epoch, peak_lr=recipe.peak_lr)
         seconds = time.perf_counter() - started
         seen = steps_an_epoch * recipe.batch
         log = [*log, {"loss": loss, "seconds": seconds, "images": seen}]
@@ -128,6 +124,15 @@ def train(
         model.load_state_dict(average.module.state_dict())
     model.eval()
     return log
+
+
+def check_finite(loss: float, *, epoch: int, peak_lr: float) -> None:
+    """Raise FloatingPointError, with the way out, unless epoch's (from 0) loss is."""
+    if not np.isfinite(loss):
+        raise FloatingPointError(
+            f"the loss is {loss} in epoch {epoch + 1}: lower the learning rate (it "
+            f"peaks at {peak_lr})"
+        )
 
 
 def train_step(forward, optimizer, x, y, *, recipe: Recipe) -> torch.Tensor:

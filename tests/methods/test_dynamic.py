@@ -6,7 +6,7 @@ from torch import nn
 
 from qstudy.experiments import dynamic_networks as networks
 from qstudy.measure import size, system
-from qstudy.methods import dynamic
+from qstudy.methods import dynamic, dynamic_tensors
 from qstudy.methods.dynamic import DynamicConfig
 from qstudy.models import text
 
@@ -97,7 +97,7 @@ def test_sizes_follow_the_bits_and_a_shared_matrix_is_copied():
 def test_stored_tensors_are_plain_and_hold_every_parameter():
     for how in ("x86", "fp16_weights", "torchao", "x86_embedding"):
         model = encoder()
-        tensors = dynamic.stored_tensors(networks.form(model, how))
+        tensors = dynamic_tensors.stored_tensors(networks.form(model, how))
         assert size.safetensors_mib(tensors) > 0
         codes = sum(
             t.numel()

@@ -97,6 +97,11 @@ def test_the_shared_matrix_is_stored_once_and_comes_back(tmp_path):
     assert again.output.weight is again.embedding.weight
     with pytest.raises(ValueError, match="does not fit Sequential"):
         text.load_weights(text.build("tiny_mlp"), tmp_path / "lstm.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(b"\0" * 20)
+    with pytest.raises(ValueError, match="is damaged"):
+        text.load_weights(again, tmp_path / "cut.safetensors")
+    with pytest.raises(FileNotFoundError, match="train it, or copy it"):
+        text.load_weights(again, tmp_path / "none.safetensors")
 
 
 def test_the_state_is_carried_from_one_window_to_the_next():
