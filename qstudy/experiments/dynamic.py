@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from qstudy.experiments import dynamic_tasks as tasks
+from qstudy.experiments import dynamic_timing, dynamic_training
 from qstudy.experiments.dynamic_figures import figures
 from qstudy.experiments.dynamic_networks import FORMS, HEADLINE
 from qstudy.experiments.dynamic_numbers import numbers
@@ -230,7 +231,7 @@ def grid(mode: str) -> list[RunSpec]:
     timed = _latency_grid()
     quick = [
         quality_spec(train_spec(m), how)
-        for m in tasks.TRAINED
+        for m in dynamic_training.TRAINED
         for how in ("fp32", HEADLINE)
     ]
     quick += [_kernels_spec(encoder)]
@@ -245,11 +246,11 @@ def grid(mode: str) -> list[RunSpec]:
     ]
     if mode == "quick":
         return quick
-    specs = [train_spec(model) for model in tasks.TRAINED]
+    specs = [train_spec(model) for model in dynamic_training.TRAINED]
     specs += [ngram_spec()]
     specs += [
         quality_spec(train_spec(model), how)
-        for model in tasks.TRAINED
+        for model in dynamic_training.TRAINED
         for how in quality_forms(model)
     ]
     specs += [_ranges_spec(encoder), *quick, *timed]
@@ -285,12 +286,12 @@ def _smoke() -> list[RunSpec]:
 
 
 _TASKS: Mapping[str, Any] = {
-    "train": tasks.train,
-    "ngram": tasks.ngram,
+    "train": dynamic_training.train,
+    "ngram": dynamic_training.ngram,
     "quality": tasks.quality,
     "ranges": tasks.ranges,
     "kernels": tasks.kernels,
-    "latency": tasks.latency,
+    "latency": dynamic_timing.latency,
 }
 
 
