@@ -126,10 +126,9 @@ def _calibrated(spec: RunSpec, ctx: Context, encoder: Any) -> dict[str, dict[str
         for calibrator in found[path].values():
             calibrator.update(x)
 
-    ids = inputs.passage_ids(spec, ctx, "train", per_text=1)[
-        : spec.params["calibration"]
-    ]
-    networks.observed_ranges(encoder, ids, watch=watch)
+    ids = inputs.passage_ids(spec, ctx, "train", per_text=1)
+    few = ids[: spec.params["calibration"]]
+    networks.observed_ranges(encoder, few, watch=watch)
     return found
 
 

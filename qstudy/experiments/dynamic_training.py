@@ -113,10 +113,9 @@ def ngram(spec: RunSpec, ctx: Context) -> Values:
         for discount in params["discounts"]:
             model = KneserNeyTrigram(parts["train"], discount=discount)
             losses = np.concatenate([model.losses(t) for t in parts["validation"]])
-            found[discount] = (losses.mean(), model)
-            values[f"validation_perplexity/{discount}"] = inputs.perplexity(
-                losses.mean()
-            )
+            mean = losses.mean()
+            found[discount] = (mean, model)
+            values[f"validation_perplexity/{discount}"] = inputs.perplexity(mean)
             step(f"discount {discount}: {np.exp(losses.mean()):.1f}")
     discount = min(found, key=lambda d: found[d][0])
     losses = [found[discount][1].losses(t) for t in parts["test"]]
