@@ -1,4 +1,4 @@
-"""Score the dynamic chapter's networks, their ranges and kernels; torch comes inside."""
+"""Score the dynamic chapter's networks, ranges and kernels; torch comes inside."""
 
 from __future__ import annotations
 
