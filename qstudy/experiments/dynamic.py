@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 VERSION = 1
-PARAMETERS: dict[str, Any] = {}
+# Words a passage that the encoder and the MLP are scored on.
+PARAMETERS: dict[str, Any] = {"words": 100}
 
 _LSTM = {
     "epochs": 14,
@@ -60,7 +61,18 @@ ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
 FLOAT = ("fp32:eager", "bf16:eager", "fp16:fp16_weights")
 INT8 = tuple(f"int8:{engine}" for engine in ENGINES)
 FAST_INT8 = INT8[:3]
+# Compiling takes longer than timing, so these are timed in runs of their own.
+COMPILED = (
+    "fp32:eager",
+    "fp32:compiled",
+    "bf16:eager",
+    "bf16:compiled",
+    "int8:x86",
+    "int8:torchao_compiled",
+)
 LENGTHS, BATCHES = (16, 64, 128), (1, 8, 32)
+# The shapes with random weights, and which batches share a run; the rest is another.
+UNTRAINED = {"lstm_512": (1, 32), "lstm_1024": (1, 32), "bert_base": (1, 8)}
 QUICK_LENGTH = 64
 ROWS = (1, 4, 16, 64, 256)
 
@@ -86,7 +98,8 @@ def train_spec(model: str, *, dataset: str = "brown", seed: int = 0) -> RunSpec:
     recipe = _MLP if model.endswith("mlp") else _HEAD
     recipe = {**recipe, **({"epochs": 3} if small else {})}
     per_text = 20 if model == "mlp" else 8
-    cut = {"per_text": 2 if small else per_text, "words": 30 if small else 100}
+    words = 30 if small else PARAMETERS["words"]
+    cut = {"per_text": 2 if small else per_text, "words": words}
     return _spec("train", model, dataset, seed=seed, recipe=recipe, **cut)
 
 
@@ -141,48 +154,45 @@ def latency_spec(
 
 
 def _latency_grid() -> list[RunSpec]:
+    """Every engine at every batch, length and thread count; compiled where it can be.
+
+    torch.compile leaves an LSTM to the kernel that eager mode uses, so the LSTMs have
+    no compiled forms.
+    """
+    lstm, minilm, mlp = (train_spec(m) for m in ("lstm", "minilm", "mlp"))
+    one, many = BATCHES[:1], BATCHES[1:]
     specs = []
-    for model in ("lstm", "minilm"):
-        parent = train_spec(model)
-        more = ("int8:torchao",) if model == "minilm" else ()
-        for threads in (2, 1):
-            for length in LENGTHS:
-                how = {"length": length, "threads": threads, "parent": parent}
-                first = (*FLOAT, *INT8, *more)
-                specs.append(latency_spec(model, first, batches=(1,), **how))
-                rest = (*FLOAT, *FAST_INT8)
-                specs.append(latency_spec(model, rest, batches=BATCHES[1:], **how))
-    mlp = train_spec("mlp")
     for threads in (2, 1):
-        candidates = (*FLOAT, *INT8, "int8:torchao")
-        specs.append(
-            latency_spec(
-                "mlp", candidates, batches=BATCHES, threads=threads, parent=mlp
-            )
-        )
-    # Compiled forms, which take as long to make as to time: one passage at a time.
-    compiled = (
-        "fp32:eager",
-        "fp32:compiled",
-        "bf16:eager",
-        "bf16:compiled",
-        "int8:x86",
-    )
-    torchao = (*compiled, "int8:torchao_compiled")
-    specs.append(
-        latency_spec(
-            "minilm", torchao, batches=(1,), length=QUICK_LENGTH,
-            parent=train_spec("minilm"),
-        )
-    )  # fmt: skip
-    specs.append(latency_spec("mlp", torchao, batches=(1,), parent=mlp))
-    for model in ("lstm_512", "lstm_1024", "bert_base"):
-        for length in (16, 64):
-            batches = (1, 8) if model == "bert_base" else (1, 32)
-            candidates = (*FLOAT, *FAST_INT8)
+        for length in LENGTHS:
+            for parent, more in ((lstm, ()), (minilm, ("int8:torchao",))):
+                for candidates, batches in (
+                    ((*FLOAT, *INT8, *more), one),
+                    ((*FLOAT, *FAST_INT8), many),
+                    (("fp32:eager", "bf16:eager", "int8:qnnpack", *more), many),
+                    *([(COMPILED, BATCHES)] if parent is minilm else []),
+                ):
+                    specs.append(
+                        latency_spec(
+                            parent.params["model"], candidates, batches=batches,
+                            length=length, threads=threads, parent=parent,
+                        )
+                    )  # fmt: skip
+        for candidates in ((*FLOAT, *INT8, "int8:torchao"), COMPILED):
             specs.append(
-                latency_spec(model, candidates, batches=batches, length=length)
+                latency_spec(
+                    "mlp", candidates, batches=BATCHES, threads=threads, parent=mlp
+                )
             )
+    # Shapes with random weights: both cores, the fast engines.
+    for length in LENGTHS:
+        for model, pair in UNTRAINED.items():
+            rest = tuple(b for b in BATCHES if b not in pair)
+            for batches in (pair, rest):
+                specs.append(
+                    latency_spec(
+                        model, (*FLOAT, *FAST_INT8), batches=batches, length=length
+                    )
+                )
     for model in ("linear_1024", "linear_4096"):
         specs.append(latency_spec(model, (*FLOAT[:2], "int8:x86"), batches=ROWS))
     return specs
@@ -241,7 +251,6 @@ def grid(mode: str) -> list[RunSpec]:
         if spec.params["length"] == QUICK_LENGTH
         and spec.params["threads"] == 2
         and spec.params["batches"] == [1]
-        and "fp32:compiled" not in spec.params["candidates"]
         and spec.params["model"] in ("lstm", "minilm")
     ]
     if mode == "quick":

@@ -40,7 +40,7 @@ FORMS = {
     for form in (
         Form("fp32", "fp32"),
         Form("bf16", "bf16", weight_bits=16, activation_bits=16),
-        Form("fp32", "fp16_weights", "fbgemm", 16, 32),
+        Form("dynamic_fp16", "fp16_weights", "fbgemm", 16, 32),
         Form(_INT8, "x86", "x86", 8, 7, "per_tensor"),
         Form(_INT8, "fbgemm", "fbgemm", 8, 7, "per_tensor"),
         Form(_INT8, "onednn", "onednn", 8, 7, "per_tensor"),

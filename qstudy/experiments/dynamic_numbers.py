@@ -154,6 +154,7 @@ def _speed(frame: pd.DataFrame) -> dict[str, Number]:
 
     made = {}
     chosen = frame[frame.candidate.isin((f"int8:{HEADLINE}", "bf16:eager"))]
+    chosen = chosen[chosen.forms != "slow engines"]
     for row in chosen.itertuples():
         short = "int8" if row.candidate.startswith("int8") else "bf16"
         length = "" if pd.isna(row.length) else f"_l{int(row.length)}"

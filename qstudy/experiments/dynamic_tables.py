@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qstudy.experiments import timing
-from qstudy.experiments.dynamic_networks import FORMS
+from qstudy.experiments.dynamic_networks import FORMS, HEADLINE
 from qstudy.spec import RunRecord
 
 NAME = "dynamic"
@@ -287,15 +287,24 @@ def _kernels(records: list[RunRecord]) -> pd.DataFrame:
 
 
 def _latency(records: list[RunRecord]) -> pd.DataFrame:
-    """A row a (candidate, baseline, batch): `forms` says whether compiled ones ran."""
+    """A row a (candidate, baseline, batch); `forms` says in whose company it ran."""
     rows = []
     for r in records:
         params = r.spec.params
-        compiled = any(name.endswith("compiled") for name in params["candidates"])
         for row in timing.rows(r):
             row = {**row, "length": params["length"] or None}
-            rows.append({**row, "forms": "with compiled" if compiled else "eager"})
+            rows.append({**row, "forms": _company(params["candidates"])})
     frame = pd.DataFrame(rows)
     frame.insert(1, "precision", frame.candidate.str.split(":").str[0])
     keys = ["threads", "length", "batch", "forms", "baseline", "candidate"]
     return _ordered(frame, *keys)
+
+
+def _company(candidates: list[str]) -> str:
+    """ "with compiled", "slow engines" (those that the others do not wait for), "eager".
+
+    A candidate can be timed in several runs of one setting; ratios are of one run.
+    """
+    if any(name.endswith("compiled") for name in candidates):
+        return "with compiled"
+    return "eager" if f"int8:{HEADLINE}" in candidates else "slow engines"

@@ -31,6 +31,7 @@ METHODS: Mapping[str, Method] = {
     "fp32": Method("fp32", "#000000", "o"),
     "bf16": Method("bf16", "#56B4E9", "s"),
     "dynamic_int8": Method("dynamic int8", "#E69F00", "^"),
+    "dynamic_fp16": Method("dynamic fp16", "#767676", "p"),
     "static_int8": Method("static int8", "#0072B2", "D"),
     "qat": Method("QAT", "#009E73", "v"),
     "lsq": Method("LSQ", "#D55E00", "P"),

@@ -1,14 +1,16 @@
 """The trained networks of a results tree, one line away.
 
 network = qstudy.load("resnet20", seed=0)
+language_model = qstudy.load("lstm")
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qstudy.experiments import baselines
+from qstudy.experiments import baselines, dynamic
 from qstudy.spec import RunRecord
 from qstudy.study.store import Store, checkpoint_of
 from qstudy.study.tree import StudyError, results_root
@@ -25,24 +27,28 @@ def load(
 ) -> nn.Module:
     """The fp32 network `model` that was trained with `seed`, in eval mode.
 
-    `stage` is one of STAGES; "" takes the first that there is. `results` is a results
-    tree ("": the repository's). The checkpoint's SHA-256 is checked against the record
-    of the run that made it. Raises ValueError for an unknown stage and StudyError, one
-    line that names what there is, for a network that is missing or damaged.
+    `model` is a ResNet of the baselines, "lstm", "mlp" or "minilm"; the last is the
+    encoder, fetched through the data layer, with the head that was trained on it.
+    `stage` is one of STAGES; "" takes the first that there is, and text networks have
+    the first alone. `results` is a results tree ("": the repository's). The
+    checkpoint's SHA-256 is checked against the record of the run that made it. Raises
+    ValueError for an unknown stage and StudyError, one line that names what there is,
+    for a network that is missing or damaged.
     """
     if stage and stage not in STAGES:
         raise ValueError(f"stage {stage!r} is not one of {STAGES}")
     store = Store(results_root(results))
     kept = [
         r
-        for r in store.records(baselines.NAME, baselines.VERSION)
+        for experiment in (baselines, dynamic)
+        for r in store.records(experiment.NAME, experiment.VERSION)
         if checkpoint_of(r) is not None
     ]
     fitting = [
         r
         for r in kept
         if (r.spec.params["model"], r.spec.seed) == (model, seed)
-        and stage in ("", r.spec.params["stage"])
+        and stage in ("", _stage(r))
     ]
     if not fitting:
         there = ", ".join(sorted(_name(r) for r in kept)) or "none"
@@ -50,8 +56,10 @@ def load(
         raise StudyError(
             f"there is no trained network {wanted} in {store.root}; there are: {there}"
         )
-    chosen = min(fitting, key=lambda r: STAGES.index(r.spec.params["stage"]))
+    chosen = min(fitting, key=lambda r: STAGES.index(_stage(r)))
     path = store.checkpoint(chosen)
+    if chosen.spec.experiment == dynamic.NAME:
+        return _text_network(chosen, path).eval()
     from qstudy.models import zoo  # loads torch, which naming what there is need not
 
     network = zoo.build(model)
@@ -59,6 +67,30 @@ def load(
     return network.eval()
 
 
+def _text_network(record: RunRecord, path: Path) -> nn.Module:
+    """The LSTM or MLP of `record`, or its head behind the encoder that it reads."""
+    from torch import nn
+
+    from qstudy.data import weights
+    from qstudy.experiments import dynamic_inputs
+    from qstudy.models import text
+
+    model = record.spec.params["model"]
+    if model.endswith("lstm"):
+        network = text.build(model)
+    else:
+        network = dynamic_inputs.classifier(record.spec)
+    text.load_weights(network, path)
+    if not dynamic_inputs.is_encoder(model):
+        return network
+    encoder = text.build(model)
+    text.load_weights(encoder, weights.path(model))
+    return nn.Sequential(encoder, network)
+
+
+def _stage(record: RunRecord) -> str:
+    return record.spec.params.get("stage", STAGES[0])
+
+
 def _name(record: RunRecord) -> str:
-    params = record.spec.params
-    return f"{params['model']} ({params['stage']}, seed {record.spec.seed})"
+    return f"{record.spec.params['model']} ({_stage(record)}, seed {record.spec.seed})"

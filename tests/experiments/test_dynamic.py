@@ -90,17 +90,69 @@ def test_every_setting_of_the_map_is_timed_on_every_engine():
     seen = {}
     for spec in dynamic.grid("full"):
         p = spec.params
-        if p["task"] == "latency" and "fp32:compiled" not in p["candidates"]:
+        if p["task"] == "latency":
+            assert {"fp32:eager", "bf16:eager"} <= set(p["candidates"])
             for batch in p["batches"]:
                 cell = (p["model"], p["threads"], p["length"], batch)
-                seen[cell] = set(p["candidates"])
-    for model in ("lstm", "minilm"):
-        for threads in (1, 2):
-            for length in (16, 64, 128):
-                for batch in (1, 8, 32):
+                seen.setdefault(cell, set()).update(p["candidates"])
+    float_forms = {"fp32:eager", "bf16:eager", "fp16:fp16_weights"}
+    engines = {f"int8:{e}" for e in ("x86", "fbgemm", "onednn")}
+    more = {"lstm": set(), "minilm": {"int8:torchao", *dynamic.COMPILED}}
+    for batch in (1, 8, 32):
+        for length in (16, 64, 128):
+            for threads in (1, 2):
+                for model, extra in more.items():
                     cell = seen[model, threads, length, batch]
-                    assert {"int8:x86", "int8:fbgemm", "int8:onednn"} < cell
-                    assert {"fp32:eager", "bf16:eager", "fp16:fp16_weights"} < cell
+                    assert cell == float_forms | engines | {"int8:qnnpack"} | extra
+            for model in ("lstm_512", "lstm_1024", "bert_base"):
+                assert seen[model, 2, length, batch] == float_forms | engines
+        for threads in (1, 2):
+            cell = seen["mlp", threads, 0, batch]
+            assert cell == float_forms | engines | {"int8:qnnpack"} | more["minilm"]
+
+
+def timed(candidates, **params):
+    """A latency record: each candidate takes its ms, 5 processes, batch 1."""
+    parent = dynamic.train_spec("minilm")
+    spec = dynamic.latency_spec(
+        "minilm", tuple(candidates), batches=(1,), length=64, parent=parent, **params
+    )
+    values = {}
+    for name, ms in candidates.items():
+        values[f"ms/{name}/b1"] = Value(ms, "ms", "timing", ms, ms)
+        for base in ("eager_fp32", "best_fp32", "best_bf16"):
+            sort = base.rpartition("_")[2]
+            among = [t for n, t in candidates.items() if n.startswith(sort)]
+            best = candidates["fp32:eager"] if base == "eager_fp32" else min(among)
+            values[f"ratio/{base}/{name}/b1"] = Value(
+                best / ms, "ratio", "timing", best / ms, best / ms
+            )
+    return record(spec, Values(values=values))
+
+
+def test_the_best_float_form_is_looked_for_among_the_compiled_ones_too():
+    made = dynamic.tables(
+        [
+            timed({"fp32:eager": 12, "bf16:eager": 9, "int8:x86": 4}),
+            timed({"fp32:eager": 12, "bf16:eager": 90, "int8:qnnpack": 8}),
+            timed(
+                {
+                    "fp32:eager": 12,
+                    "fp32:compiled": 10,
+                    "bf16:eager": 9,
+                    "bf16:compiled": 3,
+                    "int8:x86": 5,
+                }
+            ),
+        ]
+    )
+    frame = made["dynamic_latency.csv"]
+    assert set(frame.forms) == {"eager", "slow engines", "with compiled"}
+    quoted = numbers(made)
+    assert quoted["dynamic.minilm.speed_eager"].value == pytest.approx(12 / 4)
+    assert quoted["dynamic.minilm.speed_best_fp32"].value == pytest.approx(10 / 5)
+    assert quoted["dynamic.minilm.speed_best_bf16"].value == pytest.approx(3 / 5)
+    assert quoted["dynamic.minilm.speed_bf16_eager_b1_l64_t2"].value == 12 / 9
 
 
 def test_forms_that_a_network_cannot_take_are_not_asked_of_it():

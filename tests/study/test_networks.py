@@ -13,7 +13,7 @@ RESULTS = repository() / "results"
 
 @pytest.fixture
 def tree(tmp_path):
-    for folder in ("runs/baselines", "systems", "checkpoints"):
+    for folder in ("runs/baselines", "runs/dynamic", "systems", "checkpoints"):
         shutil.copytree(RESULTS / folder, tmp_path / folder)
     return tmp_path
 
@@ -26,6 +26,21 @@ def test_the_network_is_the_one_that_was_kept():
     stage = next(s for s in ("published", "dev", "interim") if _file(s).exists())
     for name, value in load_file(_file(stage)).items():
         assert torch.equal(network.state_dict()[name], value)
+
+
+def test_text_networks_are_those_that_the_chapter_scores():
+    from safetensors.torch import load_file
+
+    lstm = qstudy.load("lstm")
+    kept = load_file(RESULTS / "checkpoints" / "lstm-brown-fp32-s0.safetensors")
+    assert torch.equal(lstm.embedding.weight, kept["embedding.weight"])
+    assert not lstm.training
+    mlp = qstudy.load("mlp", stage="published")
+    kept = load_file(RESULTS / "checkpoints" / "mlp-brown-fp32-s0.safetensors")
+    assert {n: v.shape for n, v in mlp.state_dict().items()} == {
+        n: v.shape for n, v in kept.items()
+    }
+    assert mlp(torch.zeros(1, 1024)).shape == (1, 15)
 
 
 def _file(stage):
