@@ -1,9 +1,10 @@
 """Train the fp32 networks that every later chapter starts from.
 
-Two tasks. `train`: for now one network stands in, a ResNet-20 trained for 20 epochs on
-all 50,000 training images, called interim wherever it appears. `recipe`: what each
+Three tasks. `train`: for now one network stands in, a ResNet-20 trained for 20 epochs
+on all 50,000 training images, called interim wherever it appears. `recipe`: what each
 ingredient of a recipe brings, one at a time, to a ResNet-8 trained on 45,000 images and
-scored on the 5,000 held out; these networks are not kept.
+scored on the 5,000 held out; these networks are not kept. `cost`: what a training step
+takes in each precision and layout.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from qstudy.experiments import baselines_cost
 from qstudy.spec import Context, Number, RunRecord, RunSpec, Value, Values
 
 NAME = "baselines"
@@ -36,9 +38,7 @@ _RECIPE = {
 }
 
 
-# One change each to the recipe that the side table starts from. The search has begun
-# only: further ingredients and seeds are further entries here.
-RECIPE_SEEDS = (0,)
+# One change each to the recipe that the side table starts from.
 CONDITIONS: dict[str, dict[str, Any]] = {
     "base": {},
     "peak_lr 0.1": {"peak_lr": 0.1},
@@ -46,11 +46,25 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "weight_decay 1e-3": {"weight_decay": 1e-3},
     "weight_decay 2.5e-4": {"weight_decay": 2.5e-4},
     "alternate_flip": {"alternate_flip": True},
+    "muon": {"muon_lr": 0.02},
+}
+# (network, epochs, threads): which conditions, with which seeds. The search goes on:
+# what is tried next is a further entry. Two trials side by side, on one thread each,
+# train more images a second than one on two.
+TRIALS: dict[tuple[str, int, int], tuple[tuple[str, ...], tuple[int, ...]]] = {
+    ("resnet8", 20, 2): (tuple(c for c in CONDITIONS if c != "muon"), (0,)),
 }
 
 
-def recipe_trial(condition: str, *, seed: int) -> RunSpec:
-    """ResNet-8 on train45k with one ingredient changed, scored on validation."""
+def recipe_trial(
+    condition: str,
+    *,
+    seed: int,
+    model: str = "resnet8",
+    epochs: int = 20,
+    threads: int = 2,
+) -> RunSpec:
+    """`model` on train45k with one ingredient changed, scored on validation."""
     return RunSpec(
         experiment=NAME,
         version=VERSION,
@@ -58,14 +72,30 @@ def recipe_trial(condition: str, *, seed: int) -> RunSpec:
         params={
             "task": "recipe",
             "condition": condition,
-            "model": "resnet8",
+            "model": model,
             "dataset": "cifar10",
             "split": "train45k",
             "scored_on": "validation",
-            "threads": 2,
-            "recipe": {**_RECIPE, **CONDITIONS[condition]},
+            "threads": threads,
+            "recipe": {**_RECIPE, "epochs": epochs, **CONDITIONS[condition]},
         },
     )
+
+
+def cost_spec(model: str, *, threads: int, **quicker: Any) -> RunSpec:
+    """Time a training step of `model` in each precision and layout, batch 128."""
+    params = {
+        "task": "cost",
+        "model": model,
+        "candidates": list(baselines_cost.CANDIDATES),
+        "batch": _RECIPE["batch"],
+        "threads": threads,
+        "processes": 5,
+        "rounds": 30,
+        "seconds": 12.0,
+        "warmup_seconds": 1.0,
+    }
+    return RunSpec(experiment=NAME, version=VERSION, params={**params, **quicker})
 
 
 def interim(seed: int = 0) -> RunSpec:
@@ -112,18 +142,34 @@ def recipe_smoke(seed: int = 0) -> RunSpec:
     return replace(spec, params=params)
 
 
+def cost_smoke() -> RunSpec:
+    """A training step timed in seconds: two candidates, one process."""
+    few = list(baselines_cost.CANDIDATES[:3:2])
+    short = {"processes": 1, "rounds": 2, "seconds": 0.5, "warmup_seconds": 0.1}
+    return cost_spec("resnet8", threads=1, candidates=few, batch=8, **short)
+
+
 def grid(mode: str) -> list[RunSpec]:
     """smoke: ResNet-8 on generated data. full: all networks and trials. quick: none."""
-    trials = [recipe_trial(c, seed=s) for s in RECIPE_SEEDS for c in CONDITIONS]
+    trials = [
+        recipe_trial(condition, seed=seed, model=model, epochs=epochs, threads=threads)
+        for (model, epochs, threads), (conditions, seeds) in TRIALS.items()
+        for seed in seeds
+        for condition in conditions
+    ]
+    costs = [cost_spec("resnet20", threads=threads) for threads in (1, 2)]
     return {
-        "smoke": [smoke(), recipe_smoke()],
+        "smoke": [smoke(), recipe_smoke(), cost_smoke()],
         "quick": [],
-        "full": [interim(), *trials],
+        "full": [interim(), *trials, *costs],
     }[mode]
 
 
 def run(spec: RunSpec, ctx: Context) -> Values:
-    """Train and score once, at the last epoch; task `train` keeps the network."""
+    """Train and score once, at the last epoch, or time a step (task `cost`).
+
+    Task `train` keeps the network.
+    """
     from qstudy.measure import accuracy, system
     from qstudy.models import zoo
     from qstudy.training.loop import predict, train
@@ -131,6 +177,8 @@ def run(spec: RunSpec, ctx: Context) -> Values:
     from qstudy.training.resume import write_tensors
 
     params = spec.params
+    if params["task"] == "cost":
+        return baselines_cost.cost(spec, ctx)
     recipe = Recipe(**params["recipe"])
     images, labels = ctx.images(params["dataset"], params["split"])
     held_out, answers = ctx.images(params["dataset"], params.get("scored_on", "test"))
@@ -174,10 +222,14 @@ def run(spec: RunSpec, ctx: Context) -> Values:
 
 
 def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
-    """baselines.csv and recipe.csv: one row a trained network; recipe_summary.csv."""
+    """baselines.csv and recipe.csv: a row a trained network; recipe_summary.csv;
+    training_cost.csv: one row a way to compute a step."""
     trained = [r for r in records if r.spec.params["task"] == "train"]
     trials = [r for r in records if r.spec.params["task"] == "recipe"]
+    timed = [r for r in records if r.spec.params["task"] == "cost"]
     made = {}
+    if timed:
+        made["training_cost.csv"] = baselines_cost.table(timed)
     if trained:
         frame = pd.DataFrame([_row(r) for r in trained])
         made["baselines.csv"] = frame.sort_values(["model", "seed"], ignore_index=True)
@@ -185,7 +237,7 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         frame = pd.DataFrame([_row(r) for r in trials])
         order = {name: place for place, name in enumerate(CONDITIONS)}
         frame = frame.sort_values(
-            ["condition", "seed"],
+            ["model", "epochs", "threads", "condition", "seed"],
             key=lambda c: c.map(order) if c.name == "condition" else c,
             ignore_index=True,
         )
@@ -221,26 +273,28 @@ def _row(record: RunRecord) -> dict[str, Any]:
 
 
 def _recipe_summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row a condition: its mean, and what it brings over the base, seed by seed.
+    """A row a network and condition: its mean, what it brings over the base by seed.
 
     `gain_pp` is the mean of the per-seed differences to the base, with its t interval;
     `resolved` says whether Holm's correction within the table leaves it at 5 %.
     """
     from qstudy.measure import statistics
 
-    by_seed = frame.pivot(index="seed", columns="condition", values="top1")
+    setting = ["model", "epochs", "threads", "condition"]
+    by_seed = frame.pivot(index="seed", columns=setting, values="top1")
     rows = []
-    for condition in [c for c in CONDITIONS if c in by_seed]:
-        gains = (by_seed[condition] - by_seed["base"]).dropna()
+    for *where, condition in frame[setting].drop_duplicates().values:
+        tried = by_seed[*where, condition]
+        gains = (tried - by_seed[*where, "base"]).dropna()
         compared = condition != "base" and len(gains) > 1
         gain = statistics.t_interval(gains) if compared else None
         rows.append(
             {
-                "condition": condition,
-                "n": int(by_seed[condition].notna().sum()),
-                "top1": by_seed[condition].mean(),
-                "top1_min": by_seed[condition].min(),
-                "top1_max": by_seed[condition].max(),
+                **dict(zip(setting, (*where, condition), strict=True)),
+                "n": int(tried.notna().sum()),
+                "top1": tried.mean(),
+                "top1_min": tried.min(),
+                "top1_max": tried.max(),
                 "gain_pp": gain.value if gain else None,
                 "gain_lo": gain.low if gain else None,
                 "gain_hi": gain.high if gain else None,

@@ -56,6 +56,12 @@ FORMS = {
         Form("static_int8", _CLIPPED, "simulated", 8, 8, "per_channel"),
     )
 }
+# What figures call the networks.
+NAMES = {
+    "lstm": "LSTM", "minilm": "MiniLM", "mlp": "MLP", "tiny_lstm": "tiny LSTM",
+    "tiny_encoder": "tiny encoder", "tiny_mlp": "tiny MLP",
+    "linear_1024": "1024 × 1024", "linear_4096": "4096 × 4096",
+}  # fmt: skip
 # What torch does when told nothing: the form that prose and front page quote.
 HEADLINE = "x86"
 

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from qstudy.experiments.dynamic_networks import HEADLINE
-from qstudy.experiments.dynamic_tables import NAME
+from qstudy.experiments.dynamic_specs import NAME
+from qstudy.experiments.dynamic_speed import fastest_int8
 from qstudy.spec import Number
 
 # The setting of the headline ratios: one sequence of 64 tokens, both cores.
@@ -164,6 +165,7 @@ def _speed(frame: pd.DataFrame) -> dict[str, Number]:
             key = f"{key}_compiled"
         made[key] = _number(row, "ratio", "×", 2, "ratio")
         made[f"{NAME}.machine"] = Number(row.machine)
+    made |= _against_bf16(frame)
     for model in chosen.model.unique():
         rows = chosen[
             (chosen.model == model) & (chosen.candidate == f"int8:{HEADLINE}")
@@ -184,4 +186,22 @@ def _speed(frame: pd.DataFrame) -> dict[str, Number]:
             made[f"{NAME}.claim.{model}.speed_{short}"] = Number(
                 statistics.speed_verdict(row.ratio_lo, row.ratio_hi), runs=(row.run,)
             )
+    return made
+
+
+def _against_bf16(frame: pd.DataFrame) -> dict[str, Number]:
+    """In how many settings the fastest int8 is surely faster, or slower, than bf16."""
+    rows = fastest_int8(frame)
+    rows = rows[(rows.baseline == "best_bf16") & (rows.threads == THREADS)]
+    made = {}
+    for model, settings in rows.groupby("model"):
+        key, runs = f"{NAME}.{model}.bf16", tuple(sorted(set(settings.run)))
+        for name, count in (
+            ("settings", len(settings)),
+            ("int8_faster", int((settings.ratio_lo > 1).sum())),
+            ("bf16_faster", int((settings.ratio_hi < 1).sum())),
+        ):
+            made[f"{key}.{name}"] = Number(count, "", 0, runs=runs)
+        made[f"{key}.least"] = Number(settings.ratio.min(), "×", 2, runs=runs)
+        made[f"{key}.most"] = Number(settings.ratio.max(), "×", 2, runs=runs)
     return made

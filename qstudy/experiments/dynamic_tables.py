@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qstudy.experiments import timing
-from qstudy.experiments.dynamic_networks import FORMS, HEADLINE
+from qstudy.experiments import dynamic_layers, dynamic_speed
+from qstudy.experiments.dynamic_networks import FORMS
+from qstudy.experiments.dynamic_specs import NAME
 from qstudy.spec import RunRecord
 
-NAME = "dynamic"
 # The tiny networks of smoke runs stand in the tables under their own names.
 MODELS = (
     "lstm", "lstm_512", "lstm_1024", "minilm", "bert_base", "mlp", "linear_1024",
@@ -30,8 +30,8 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         "size": ("quality", _size),
         "training": ("train", _training),
         "ngram": ("ngram", _ngram),
-        "ranges": ("ranges", _ranges),
-        "kernels": ("kernels", _kernels),
+        "ranges": ("ranges", dynamic_layers.ranges_table),
+        "kernels": ("kernels", dynamic_layers.kernels_table),
         "latency": ("latency", _latency),
     }
     return {
@@ -236,75 +236,5 @@ def _ngram(records: list[RunRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _ranges(records: list[RunRecord]) -> pd.DataFrame:
-    rows = []
-    for r in records:
-        paths = [n.split("/")[1] for n in r.values if n.startswith("outside/")]
-        paths.sort(key=_place)
-        for layer in paths:
-            row = {"model": r.spec.params["model"], "layer": layer}
-            row |= {
-                name.split("/")[0]: value.value
-                for name, value in r.values.items()
-                if name.endswith(f"/{layer}") and not name.startswith("outside")
-            }
-            row |= {
-                "outside_pct": r[f"outside/{layer}"],
-                "n": r.spec.params["passages"],
-            }
-            rows.append({**row, "origin": r.origin, "run": r.spec.key})
-    return pd.DataFrame(rows)
-
-
-def _place(layer: str) -> tuple[int, int]:
-    """Where a Linear stands in its encoder: the number of its layer, its turn there."""
-    _, number, name = layer.split(".")
-    turns = ("query", "key", "value", "output", "up", "down")
-    return int(number), turns.index(name)
-
-
-def _kernels(records: list[RunRecord]) -> pd.DataFrame:
-    rows = []
-    for r in records:
-        for name, value in r.values.items():
-            sort, _, kernel = name.partition("/")
-            if sort != "compared":
-                continue
-            engine, granularity, bits, _ = kernel.split(" ")
-            rows.append(
-                {
-                    "model": r.spec.params["model"],
-                    "engine": engine,
-                    "granularity": granularity.replace("-", "_"),
-                    "activation_bits": int(bits),
-                    "n": value.value,
-                    "differing": r[f"differing/{kernel}"],
-                    "origin": r.origin,
-                    "run": r.spec.key,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
 def _latency(records: list[RunRecord]) -> pd.DataFrame:
-    """A row a (candidate, baseline, batch); `forms` says in whose company it ran."""
-    rows = []
-    for r in records:
-        params = r.spec.params
-        for row in timing.rows(r):
-            row = {**row, "length": params["length"] or None}
-            rows.append({**row, "forms": _company(params["candidates"])})
-    frame = pd.DataFrame(rows)
-    frame.insert(1, "precision", frame.candidate.str.split(":").str[0])
-    keys = ["threads", "length", "batch", "forms", "baseline", "candidate"]
-    return _ordered(frame, *keys)
-
-
-def _company(candidates: list[str]) -> str:
-    """ "with compiled", "slow engines" (those that the others do not wait for), "eager".
-
-    A candidate can be timed in several runs of one setting; ratios are of one run.
-    """
-    if any(name.endswith("compiled") for name in candidates):
-        return "with compiled"
-    return "eager" if f"int8:{HEADLINE}" in candidates else "slow engines"
+    return _ordered(dynamic_speed.latency_table(records), *dynamic_speed.ORDER)

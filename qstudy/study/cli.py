@@ -123,10 +123,14 @@ def verify_command(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: qstudy publish")
-def publish() -> None:
+@app.command(epilog="Example: qstudy publish --experiment dynamic")
+def publish(
+    experiment: Annotated[str, typer.Option(help="This experiment alone.")] = "",
+) -> None:
     """Copy the runs of the full grids from work/ to results/ and collect there."""
-    published, missing = publish_tree(work_root(), repository() / "results")
+    published, missing = publish_tree(
+        work_root(), repository() / "results", experiment=experiment
+    )
     say(f"published {published} runs; {missing} of the full grids are missing")
 
 

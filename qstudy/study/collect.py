@@ -13,6 +13,7 @@ from pathlib import Path
 from qstudy import experiments
 from qstudy.report import figures, numbers, tables
 from qstudy.spec import RunRecord
+from qstudy.study import cards
 from qstudy.study.store import Store
 from qstudy.study.tree import repository, write_atomically
 
@@ -30,7 +31,7 @@ def gather(name: str, *, tree: Store, published: Store | None) -> list[RunRecord
 def collect(
     tree: Path, *, published: Path | None = None, origin: str | None = None
 ) -> dict[str, int]:
-    """Rewrite tables/, figures/ and numbers.json of `tree` from its records.
+    """Rewrite tables/, figures/, cards/ and numbers.json of `tree` from its records.
 
     Rows that `tree` lacks are taken over from `published`. `origin`, where given,
     stands in every row: "published" for the published tree itself. Returns how many
@@ -39,6 +40,7 @@ def collect(
     store = Store(tree)
     quoted: dict[str, dict] = {}
     counts = {}
+    everything: list[RunRecord] = []
     for experiment in experiments.ALL:
         records = gather(
             experiment.NAME,
@@ -48,6 +50,7 @@ def collect(
         if origin is not None:
             records = [replace(r, origin=origin) for r in records]
         counts[experiment.NAME] = len(records)
+        everything += records
         if not records:
             continue
         made = experiment.tables(records)
@@ -57,6 +60,7 @@ def collect(
             figures.publish(figure, tree / "figures")
         for key, number in experiment.numbers(made).items():
             quoted[key] = asdict(number)
+    cards.write_cards(store, everything)
     write_atomically(
         tree / "numbers.json", json.dumps(quoted, indent=1, sort_keys=True) + "\n"
     )

@@ -48,7 +48,7 @@ def load(
         r
         for r in kept
         if (r.spec.params["model"], r.spec.seed) == (model, seed)
-        and stage in ("", _stage(r))
+        and stage in ("", stage_of(r))
     ]
     if not fitting:
         there = ", ".join(sorted(_name(r) for r in kept)) or "none"
@@ -56,7 +56,7 @@ def load(
         raise StudyError(
             f"there is no trained network {wanted} in {store.root}; there are: {there}"
         )
-    chosen = min(fitting, key=lambda r: STAGES.index(_stage(r)))
+    chosen = min(fitting, key=lambda r: STAGES.index(stage_of(r)))
     path = store.checkpoint(chosen)
     if chosen.spec.experiment == dynamic.NAME:
         return _text_network(chosen, path).eval()
@@ -88,9 +88,12 @@ def _text_network(record: RunRecord, path: Path) -> nn.Module:
     return nn.Sequential(encoder, network)
 
 
-def _stage(record: RunRecord) -> str:
+def stage_of(record: RunRecord) -> str:
+    """One of STAGES; networks that have no stages are published ones."""
     return record.spec.params.get("stage", STAGES[0])
 
 
 def _name(record: RunRecord) -> str:
-    return f"{record.spec.params['model']} ({_stage(record)}, seed {record.spec.seed})"
+    return (
+        f"{record.spec.params['model']} ({stage_of(record)}, seed {record.spec.seed})"
+    )

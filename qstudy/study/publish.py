@@ -15,17 +15,21 @@ from qstudy.study.store import Store
 from qstudy.study.tree import StudyError
 
 
-def publish(work: Path, results: Path) -> tuple[int, int]:
+def publish(work: Path, results: Path, *, experiment: str = "") -> tuple[int, int]:
     """Copy records to `results`, collect there, rewrite README.
 
-    Returns (published now, runs of the full grids that are still missing).
+    With `experiment`, its records alone are copied; a `make study` may have left newer
+    timings of others in `work`, which nobody meant to publish. Returns (published now,
+    runs of the full grids that are still missing). Raises ValueError for an unknown
+    experiment and StudyError for a stale record.
     """
+    chosen = experiments.by_name(experiment).NAME if experiment else ""
     source, target = Store(work), Store(results)
     kept: set[Path] = set()
     published = missing = 0
-    for experiment in experiments.ALL:
-        for spec in experiment.grid("full"):
-            record = source.read(spec)
+    for each in experiments.ALL:
+        for spec in each.grid("full"):
+            record = source.read(spec) if chosen in ("", each.NAME) else None
             if record is None:
                 missing += target.read(spec) is None
             else:

@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from qstudy.training.batches import augmented_batches, normalise
 from qstudy.training.recipe import Recipe
 from qstudy.training.resume import load_state, save_state
+from qstudy.training.updates import Updates, updates
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,7 @@ def train(
     Raises FloatingPointError when the loss is no longer finite.
     """
     model.to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.peak_lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-        weight_decay=recipe.weight_decay,
-    )
+    optimizer = updates(model, recipe)
     average = None
     if recipe.ema_decay > 0:
         average = AveragedModel(
@@ -98,8 +93,7 @@ def train(
         )
         for index, (x, y) in enumerate(batches):
             step = epoch * steps_an_epoch + index
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate(step, steps)
+            optimizer.set_rates(recipe.share_of_peak(step, steps))
             losses += train_step(forward, optimizer, x, y, recipe=recipe)
             if average is not None:
                 average.update_parameters(model)
@@ -135,14 +129,20 @@ def check_finite(loss: float, *, epoch: int, peak_lr: float) -> None:
         )
 
 
-def train_step(forward, optimizer, x, y, *, recipe: Recipe) -> torch.Tensor:
+def train_step(
+    forward: nn.Module,
+    optimizer: Updates,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    recipe: Recipe,
+) -> torch.Tensor:
     """One update on float32 (B, 3, H, W) and int64 (B,); returns the loss, detached."""
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
         logits = forward(x)
     loss = nn.functional.cross_entropy(
         logits.float(), y, label_smoothing=recipe.label_smoothing
     )
-    optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
     return loss.detach()

@@ -20,8 +20,10 @@ class Recipe:
     torch.compile. `alternate_flip` draws the flips of the first epoch and then turns
     every image over once an epoch (Jordan 2024, arXiv 2404.00498).
     `ema_decay` above 0 gives back the exponential moving average of weights and
-    batch-norm statistics over updates in place of the last ones. Raises ValueError for
-    a field outside its range.
+    batch-norm statistics over updates in place of the last ones. With `muon_lr` above 0
+    that is the peak rate at which Muon updates all convolutions but the first, with its
+    own momentum and decoupled weight decay (see `updates`); the schedule is shared.
+    Raises ValueError for a field outside its range.
     """
 
     epochs: int = 20
@@ -35,6 +37,9 @@ class Recipe:
     alternate_flip: bool = False
     label_smoothing: float = 0.0
     ema_decay: float = 0.0
+    muon_lr: float = 0.0
+    muon_momentum: float = 0.95
+    muon_weight_decay: float = 0.0
     precision: str = "bf16"
     compiled: bool = True
 
@@ -50,6 +55,9 @@ class Recipe:
             ("weight_decay", 0.0, 1.0),
             ("warmup", 0.0, 1.0),
             ("label_smoothing", 0.0, 1.0),
+            ("muon_lr", 0.0, 100.0),
+            ("muon_momentum", 0.0, 1.0),
+            ("muon_weight_decay", 0.0, 1.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -59,12 +67,12 @@ class Recipe:
         """The fields as plain values, for a RunSpec."""
         return asdict(self)
 
-    def learning_rate(self, step: int, steps: int) -> float:
-        """The learning rate of update `step` (from 0) out of `steps`."""
+    def share_of_peak(self, step: int, steps: int) -> float:
+        """The learning rate of update `step` (from 0) of `steps`, over its peak."""
         from math import cos, pi
 
         warmup_steps = max(1, round(self.warmup * steps))
         if step < warmup_steps:
-            return self.peak_lr * (step + 1) / warmup_steps
+            return (step + 1) / warmup_steps
         progress = (step - warmup_steps) / max(1, steps - warmup_steps)
-        return self.peak_lr * 0.5 * (1.0 + cos(pi * progress))
+        return 0.5 * (1.0 + cos(pi * progress))

@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from qstudy.training.updates import Updates
+
 STATE_FILE = "state.safetensors"
 
 
@@ -24,7 +26,7 @@ def save_state(
     folder: Path,
     *,
     model: nn.Module,
-    optimizer: Optimizer,
+    optimizer: Optimizer | Updates,
     epochs_done: int,
     log: list[dict],
     average: nn.Module | None = None,
@@ -37,8 +39,9 @@ def save_state(
     tensors = {
         f"model.{k}": v for k, v in (*model.named_parameters(), *model.named_buffers())
     }
+    state = optimizer.state
     for name, parameter in model.named_parameters():
-        for part, value in optimizer.state[parameter].items():
+        for part, value in state[parameter].items():
             if value is not None:
                 tensors[f"optimizer.{part}.{name}"] = value
     if average is not None:
@@ -79,7 +82,7 @@ def load_state(
     folder: Path,
     *,
     model: nn.Module,
-    optimizer: Optimizer,
+    optimizer: Optimizer | Updates,
     average: nn.Module | None = None,
 ) -> tuple[int, list[dict]]:
     """Put the saved state into `model`, `optimizer` and `average`.
@@ -103,16 +106,16 @@ def load_state(
         ) from error
     state = {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}
     model.load_state_dict(state, strict=False)
-    parameters = dict(model.named_parameters())
+    parameters, memory = dict(model.named_parameters()), optimizer.state
     for key, value in tensors.items():
         sort, _, rest = key.partition(".")
         if sort != "optimizer":
             continue
         part, _, name = rest.partition(".")
-        if value.dim():
+        if value.shape == parameters[name].shape:
             # a clone keeps the strides: channels_last weights need such momentum
             value = parameters[name].detach().clone().copy_(value)
-        optimizer.state[parameters[name]][part] = value
+        memory[parameters[name]][part] = value
     if average is not None:
         average.load_state_dict(
             {k[8:]: v for k, v in tensors.items() if k.startswith("average.")}

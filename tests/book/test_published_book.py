@@ -40,12 +40,20 @@ def test_every_page_names_its_numbers_and_loads_nothing_from_elsewhere(html):
         assert not books.foreign(text), page.name
 
 
+def test_the_networks_have_their_cards(html):
+    page = (html / "chapters" / "networks.html").read_text(encoding="utf-8")
+    for path in (RESULTS / "cards").glob("*.md"):
+        assert path.stem in page
+    assert page.count("SHA-256") > len(list((RESULTS / "cards").glob("*.md")))
+
+
 def test_timing_figures_name_the_processor(html):
     for name in (
         "fusion_latency",
         "static_latency",
         "static_candidates",
         "dynamic_speed",
+        "dynamic_speed_best",
         "dynamic_roofline",
     ):
         words = json.loads((RESULTS / "figures" / f"{name}.json").read_text())

@@ -44,9 +44,39 @@ def test_one_seed_decides_nothing():
     assert row.gain_pp is None and not row.resolved
 
 
+def test_conditions_are_compared_within_a_network():
+    small = [trial("base", 0, 80.0), trial("peak_lr 0.4", 0, 81.0)]
+    large = [
+        replace(r, spec=replace(r.spec, params={**r.spec.params, "model": "resnet20"}))
+        for r in (trial("base", 0, 90.0), trial("peak_lr 0.4", 0, 92.0))
+    ]
+    frame = baselines.tables([*small, *large])["recipe_summary.csv"]
+    assert frame.model.tolist() == ["resnet20"] * 2 + ["resnet8"] * 2
+    assert frame.top1.tolist() == [90, 92, 80, 81]
+
+
+def test_a_step_is_compared_with_the_plain_one():
+    from qstudy.experiments import baselines_cost
+
+    spec = baselines.cost_spec("resnet8", threads=2, processes=2)
+    values = {}
+    for name, ms in zip(baselines_cost.CANDIDATES, (40, 30, 20, 10), strict=True):
+        values[f"ms/{name}/b128"] = Value(ms, "ms", "timing", ms, ms)
+        values[f"ratio/{baselines_cost.BASELINE}/{name}"] = Value(
+            40 / ms, "ratio", "timing", 40 / ms, 40 / ms
+        )
+    made = baselines.tables([record(spec, Values(values=values))])
+    frame = made["training_cost.csv"].set_index("candidate")
+    assert frame.loc["bf16:channels_last"].images_per_second == 128 / 0.020
+    assert frame.loc["bf16:channels_last:compiled"].ratio == 4
+    assert frame.loc["bf16:channels_last:compiled"].compiled
+    assert not frame.loc["bf16:channels_last"].compiled
+
+
 def test_no_trial_sees_a_test_image():
     trials = [s for s in baselines.grid("full") if s.params["task"] == "recipe"]
-    assert len(trials) == len(baselines.CONDITIONS) * len(baselines.RECIPE_SEEDS)
+    expected = sum(len(c) * len(seeds) for c, seeds in baselines.TRIALS.values())
+    assert len(trials) == expected > 0
     assert {(s.params["split"], s.params["scored_on"]) for s in trials} == {
         ("train45k", "validation")
     }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qstudy.experiments import dynamic, dynamic_networks, dynamic_tables
+from qstudy.experiments import dynamic, dynamic_networks, dynamic_specs, dynamic_tables
 from qstudy.experiments.dynamic_numbers import numbers
 from qstudy.spec import Value, Values
 from tests.experiments.records import record
@@ -13,7 +13,7 @@ SIZES = {"fp32": 40.0, "x86": 10.2, "bf16": 20.0}
 
 
 def scored(how, hits, loss):
-    spec = dynamic.quality_spec(dynamic.train_spec("lstm"), how)
+    spec = dynamic_specs.quality_spec(dynamic_specs.train_spec("lstm"), how)
     values = {
         "perplexity": Value(1.0, "", "isa", tolerance=1.0),
         "top1": Value(1.0, "%", "isa", tolerance=1.0),
@@ -97,7 +97,7 @@ def test_every_setting_of_the_map_is_timed_on_every_engine():
                 seen.setdefault(cell, set()).update(p["candidates"])
     float_forms = {"fp32:eager", "bf16:eager", "fp16:fp16_weights"}
     engines = {f"int8:{e}" for e in ("x86", "fbgemm", "onednn")}
-    more = {"lstm": set(), "minilm": {"int8:torchao", *dynamic.COMPILED}}
+    more = {"lstm": set(), "minilm": {"int8:torchao", *dynamic_specs.COMPILED}}
     for batch in (1, 8, 32):
         for length in (16, 64, 128):
             for threads in (1, 2):
@@ -113,8 +113,8 @@ def test_every_setting_of_the_map_is_timed_on_every_engine():
 
 def timed(candidates, **params):
     """A latency record: each candidate takes its ms, 5 processes, batch 1."""
-    parent = dynamic.train_spec("minilm")
-    spec = dynamic.latency_spec(
+    parent = dynamic_specs.train_spec("minilm")
+    spec = dynamic_specs.latency_spec(
         "minilm", tuple(candidates), batches=(1,), length=64, parent=parent, **params
     )
     values = {}
@@ -156,13 +156,13 @@ def test_the_best_float_form_is_looked_for_among_the_compiled_ones_too():
 
 
 def test_forms_that_a_network_cannot_take_are_not_asked_of_it():
-    assert "x86_per_channel_8_bit" not in dynamic.quality_forms("lstm")
-    assert "x86_embedding" not in dynamic.quality_forms("mlp")
-    assert set(dynamic.quality_forms("minilm")) == set(dynamic_networks.FORMS)
+    assert "x86_per_channel_8_bit" not in dynamic_specs.quality_forms("lstm")
+    assert "x86_embedding" not in dynamic_specs.quality_forms("mlp")
+    assert set(dynamic_specs.quality_forms("minilm")) == set(dynamic_networks.FORMS)
 
 
 def test_an_unknown_task_is_named():
-    spec = dynamic.train_spec("mlp")
+    spec = dynamic_specs.train_spec("mlp")
     wrong = type(spec)(
         experiment="dynamic", version=1, params={**spec.params, "task": "guess"}
     )

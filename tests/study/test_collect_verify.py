@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,6 +57,20 @@ def test_publish_leaves_exactly_the_full_grid(filled, toys, tmp_path, monkeypatc
     before = derived(results)
     collect(results, origin="published")
     assert derived(results) == before
+
+
+def test_publish_of_one_experiment_leaves_the_others(
+    filled, toys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("qstudy.study.publish.rewrite_readme", lambda root: None)
+    work, results = filled["work"], tmp_path / "published"
+    shutil.copytree(work.root, results)
+    other = SimpleNamespace(NAME="other", VERSION=1, grid=lambda mode: [])
+    monkeypatch.setattr("qstudy.experiments.by_name", {"other": other}.__getitem__)
+    before = contents(results)
+    work.path(toys.grid("full")[3]).write_text("not even a record")
+    assert publish(work.root, results, experiment="other") == (0, 0)
+    assert contents(results) == before
 
 
 def test_publish_refuses_a_stale_run(filled, toys, tmp_path):

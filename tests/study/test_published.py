@@ -15,7 +15,7 @@ RESULTS = repository() / "results"
 
 
 def derived(root):
-    folders = [root / "tables", root / "figures"]
+    folders = [root / "tables", root / "figures", root / "cards"]
     files = [p for folder in folders for p in folder.rglob("*") if p.is_file()]
     return {
         p.relative_to(root).as_posix(): p.read_bytes()

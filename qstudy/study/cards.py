@@ -1,0 +1,121 @@
+"""A model card for each trained network: what it is, how it came to be, what it is not.
+
+Written from the record of its training alone, as Markdown, so that the same record
+gives the same card.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qstudy.spec import RunRecord
+from qstudy.study.networks import stage_of
+from qstudy.study.store import Store, checkpoint_of
+from qstudy.study.tree import write_atomically
+
+_TERMS = {
+    "cifar10": "CIFAR-10, which names no licence",
+    "brown": "the Brown corpus, whose README permits redistribution",
+}
+_SCORES = {
+    "top1": "Top-1 accuracy",
+    "validation_top1": "Top-1 accuracy",
+    "validation_perplexity": "Perplexity",
+}
+_LIMITS = {
+    "baselines": (
+        "Made to be quantized and compared, not to be used: photographs of 32 by 32 "
+        "pixels in ten classes, one recipe, one run. The interval is over test images "
+        "and says nothing about another seed."
+    ),
+    "dynamic": (
+        "Made to be quantized and compared, not to be used: American English of 1961, "
+        "a million words, one run. The score says nothing about other text."
+    ),
+}
+
+
+def write_cards(store: Store, records: list[RunRecord]) -> None:
+    """cards/<checkpoint>.md for each record that has a checkpoint; others are dropped.
+
+    `records` are those of all experiments of the tree.
+    """
+    kept = {}
+    for record in records:
+        found = checkpoint_of(record)
+        if found and (store.root / "checkpoints" / found[0]).exists():
+            kept[f"{Path(found[0]).stem}.md"] = card(record)
+    folder = store.root / "cards"
+    for path in folder.glob("*.md"):
+        if path.name not in kept:
+            path.unlink()
+    for name, text in kept.items():
+        write_atomically(folder / name, text)
+
+
+def card(record: RunRecord) -> str:
+    """The model card of a training run's network. KeyError where it kept none."""
+    name, sha = checkpoint_of(record) or ("", "")
+    if not name:
+        raise KeyError(f"run {record.spec.key} kept no checkpoint")
+    params = record.spec.params
+    dataset, split = params["dataset"], params.get("split", "train")
+    rows = {
+        "Network": _network(record),
+        "Data": f"{dataset}, split `{split}`",
+        "Recipe": _settings(params["recipe"]),
+        "Seed": str(record.spec.seed),
+        "Cost": (
+            f"{record.seconds / 60:.0f} minutes of wall time on {params['threads']} "
+            f"threads, with other work beside it or not; {record.peak_mib:.0f} MiB at "
+            f"most; {record.machine}"
+        ),
+        **_scores(record),
+        "Load": f"`{_call(record)}`",
+        "File": f"`checkpoints/{name}`",
+        "SHA-256": f"`{sha}`",
+        "Run": f"`{record.spec.key}`, commit `{record.commit[:12]}`",
+        "Versions": ", ".join(f"{k} {v}" for k, v in sorted(record.versions.items())),
+        "Licence": f"MIT for the weights; trained on {_TERMS.get(dataset, dataset)}",
+        "Limits": _LIMITS.get(record.spec.experiment, "A toy."),
+    }
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+    return f"| `{Path(name).stem}` | |\n|:---|:---|\n{table}\n"
+
+
+def _network(record: RunRecord) -> str:
+    model = record.spec.params["model"]
+    said = "linear head on MiniLM's embedding" if model == "minilm" else model
+    if "parameters" in record.values:
+        said += f", {record['parameters']:,} parameters"
+    return f"{said}, fp32"
+
+
+def _settings(recipe: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in sorted(recipe.items()))
+
+
+def _scores(record: RunRecord) -> dict[str, str]:
+    """The accuracy or perplexity, named with the split it was measured on."""
+    made = {}
+    for key, label in _SCORES.items():
+        value = record.values.get(key)
+        if value is None:
+            continue
+        unit = f" {value.unit}" if value.unit else ""
+        said = f"{value.value:.2f}{unit}"
+        if value.low is not None:
+            said += f" [{value.low:.2f}, {value.high:.2f}]"
+        params = record.spec.params
+        split = params.get("scored_on", "validation" if "_" in key else "test")
+        made[f"{label}, {split}"] = f"{said} at the last epoch"
+    return made
+
+
+def _call(record: RunRecord) -> str:
+    params = record.spec.params
+    return (
+        f'qstudy.load("{params["model"]}", seed={record.spec.seed}, '
+        f'stage="{stage_of(record)}")'
+    )
