@@ -37,14 +37,15 @@ _LIMITS = {
 
 
 def write_cards(store: Store, records: list[RunRecord]) -> None:
-    """cards/<checkpoint>.md for each record that has a checkpoint; others are dropped.
+    """cards/<checkpoint>.md for each network that a recipe made; others are dropped.
 
     `records` are those of all experiments of the tree.
     """
     kept = {}
     for record in records:
         found = checkpoint_of(record)
-        if found and (store.root / "checkpoints" / found[0]).exists():
+        trained = "recipe" in record.spec.params
+        if found and trained and (store.root / "checkpoints" / found[0]).exists():
             kept[f"{Path(found[0]).stem}.md"] = card(record)
     folder = store.root / "cards"
     for path in folder.glob("*.md"):

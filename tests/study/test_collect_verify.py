@@ -66,7 +66,9 @@ def test_publish_of_one_experiment_leaves_the_others(
     work, results = filled["work"], tmp_path / "published"
     shutil.copytree(work.root, results)
     other = SimpleNamespace(NAME="other", VERSION=1, grid=lambda mode: [])
-    monkeypatch.setattr("qstudy.experiments.by_name", {"other": other}.__getitem__)
+    named = {"other": other, "toy": toys}
+    monkeypatch.setattr("qstudy.experiments.by_name", named.__getitem__)
+    collect(results, origin="published")
     before = contents(results)
     work.path(toys.grid("full")[3]).write_text("not even a record")
     assert publish(work.root, results, experiment="other") == (0, 0)
