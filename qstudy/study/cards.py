@@ -81,8 +81,8 @@ def card(record: RunRecord) -> str:
         "Licence": f"MIT for the weights; trained on {_TERMS.get(dataset, dataset)}",
         "Limits": _LIMITS.get(record.spec.experiment, "A toy."),
     }
-    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    return f"| `{Path(name).stem}` | |\n|:---|:---|\n{table}\n"
+    lines = "\n".join(f"* **{key}:** {value}" for key, value in rows.items())
+    return f"## {Path(name).stem}\n\n{lines}\n"
 
 
 def _network(record: RunRecord) -> str:
