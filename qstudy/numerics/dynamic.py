@@ -11,6 +11,8 @@ multiplications decides the last bit, and every kernel has its own.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -82,7 +84,10 @@ def dynamic_linear(
         raise ValueError(f"order {order!r} is not one of {ORDERS}")
     rows = x.reshape(-1, x.shape[-1]) if x.dim() else x
     qparams = activation_qparams(rows, activation=activation, bits=activation_bits)
-    # oneDNN, whose order is "inverse", adds the zero point in a second operation.
+    if order == "inverse":
+        # oneDNN is handed the inverse, rounded to float32 once, and inverts it again;
+        # it adds the zero point in a second operation.
+        qparams = replace(qparams, scale=1 / (1 / qparams.scale).float())
     codes = quantize(
         rows,
         qparams,
@@ -108,7 +113,6 @@ def _to_real(
     if order == "product":
         return sums.float() * (s_x.float() * s_w) + offset
     if order == "inverse":
-        # Rounded to float32 once, when the float64 scale is inverted.
-        s_x, s_w = 1 / (1 / s_x).float(), 1 / (1 / s_w)
+        s_w = 1 / (1 / s_w)
     s_x = s_x.float()
     return sums.float() * s_x * s_w + offset

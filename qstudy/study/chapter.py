@@ -22,6 +22,7 @@ from qstudy.study.tree import StudyError, results_root, work_root
 
 # What IPython itself puts into a notebook's namespace.
 _NOTEBOOK_NAMES = {"In", "Out", "exit", "quit", "get_ipython", "open", "ipykernel"}
+_LEFT_OUT = "needs runs that mode '{}' leaves out."
 _COMMON: dict[str, Any] = {"mode": "read", "seed": 0, "results": ""}
 
 
@@ -32,18 +33,32 @@ class Chapter:
     name: str
     mode: str
     tree: Path
+    # Whether the tree must hold all that the chapter shows. With a reader's own
+    # parameters it holds what the mode computes, and nothing published completes it.
+    whole: bool = True
 
     def frame(self, table: str) -> pd.DataFrame:
         """The whole of a table, for instance "static.csv"."""
         return tables.read_csv(self.tree / "tables" / table)
 
     def table(self, frame: pd.DataFrame, **options: Any) -> Any:
-        """`frame` as a table of the page; options as in qstudy.report.tables.show."""
+        """`frame` as a table of the page; options as in qstudy.report.tables.show.
+
+        Where the mode computes none of its rows, a line that says so.
+        """
+        if not self.whole and not len(frame):
+            return f"Table {options['name']} {_LEFT_OUT.format(self.mode)}"
         return tables.show(frame, **options)
 
     def figure(self, name: str) -> Any:
-        """A figure of the tree, with its alt text and caption."""
-        return figures.show(self.tree / "figures", name)
+        """A figure of the tree, with its alt text and caption.
+
+        Where the mode does not compute what it shows, a line that says so.
+        """
+        folder = self.tree / "figures"
+        if not self.whole and not (folder / f"{name}.svg").exists():
+            return f"Figure {name} {_LEFT_OUT.format(self.mode)}"
+        return figures.show(folder, name)
 
     def number(self, key: str, part: str = "full") -> str:
         """A quoted number as text, exactly as the book's prose prints it."""
@@ -77,7 +92,7 @@ def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:
         return Chapter(name=name, mode=mode, tree=results_root(given["results"]))
     tree = _tree(mode, changed)
     _compute(name, mode, tree, changed, results_root(given["results"]))
-    return Chapter(name=name, mode=mode, tree=tree)
+    return Chapter(name=name, mode=mode, tree=tree, whole=not changed)
 
 
 def _checked(namespace: Mapping[str, Any], known: dict[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,15 @@ def test_own_parameters_do_not_mix_with_the_study(trees):
     assert not (trees / "work" / "runs").exists()
 
 
+def test_what_a_changed_chapter_lacks_is_named_and_stops_nothing(trees):
+    own = qstudy.chapter("toy", {"mode": "quick", "seed": 5})
+    none = own.frame("toy.csv").iloc[:0]
+    assert "tab-x needs runs that mode" in own.table(none, name="tab-x")
+    assert "toy_none needs runs that mode 'quick' leaves out" in own.figure("toy_none")
+    with pytest.raises(FileNotFoundError, match="toy_none"):
+        qstudy.chapter("toy", {"mode": "smoke"}).figure("toy_none")
+
+
 def test_runs_that_a_parameter_does_not_touch_are_not_repeated(trees, capsys):
     qstudy.chapter("toy", {"mode": "quick"})
     capsys.readouterr()
