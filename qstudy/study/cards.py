@@ -79,7 +79,7 @@ def card(record: RunRecord) -> str:
         "Run": f"`{record.spec.key}`, commit `{record.commit[:12]}`",
         "Versions": ", ".join(f"{k} {v}" for k, v in sorted(record.versions.items())),
         "Licence": f"MIT for the weights; trained on {_TERMS.get(dataset, dataset)}",
-        "Limits": _LIMITS.get(record.spec.experiment, "A toy."),
+        "Limits": _LIMITS[record.spec.experiment],
     }
     lines = "\n".join(f"* **{key}:** {value}" for key, value in rows.items())
     return f"## {Path(name).stem}\n\n{lines}\n"
@@ -100,6 +100,7 @@ def _settings(recipe: dict[str, Any]) -> str:
 def _scores(record: RunRecord) -> dict[str, str]:
     """The accuracy or perplexity, named with the split it was measured on."""
     made = {}
+    params = record.spec.params
     for key, label in _SCORES.items():
         value = record.values.get(key)
         if value is None:
@@ -108,8 +109,9 @@ def _scores(record: RunRecord) -> dict[str, str]:
         said = f"{value.value:.2f}{unit}"
         if value.low is not None:
             said += f" [{value.low:.2f}, {value.high:.2f}]"
-        params = record.spec.params
-        split = params.get("scored_on", "validation" if "_" in key else "test")
+        split = params.get(
+            "scored_on", "validation" if key.startswith("validation") else "test"
+        )
         made[f"{label}, {split}"] = f"{said} at the last epoch"
     return made
 

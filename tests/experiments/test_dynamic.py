@@ -142,6 +142,7 @@ def test_the_best_float_form_is_looked_for_among_the_compiled_ones_too():
                     "bf16:eager": 9,
                     "bf16:compiled": 3,
                     "int8:x86": 5,
+                    "int8:torchao_compiled": 2,
                 }
             ),
         ]
@@ -153,6 +154,13 @@ def test_the_best_float_form_is_looked_for_among_the_compiled_ones_too():
     assert quoted["dynamic.minilm.speed_best_fp32"].value == pytest.approx(10 / 5)
     assert quoted["dynamic.minilm.speed_best_bf16"].value == pytest.approx(3 / 5)
     assert quoted["dynamic.minilm.speed_bf16_eager_b1_l64_t2"].value == 12 / 9
+    # Of the int8 forms the fastest meets the fastest bf16.
+    assert quoted["dynamic.minilm.bf16.least"].value == pytest.approx(3 / 2)
+    counts = [
+        quoted[f"dynamic.minilm.bf16.{name}"].value
+        for name in ("settings", "int8_faster", "bf16_faster")
+    ]
+    assert counts == [1, 1, 0]
 
 
 def test_forms_that_a_network_cannot_take_are_not_asked_of_it():
