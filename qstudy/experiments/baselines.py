@@ -16,70 +16,32 @@ from typing import Any
 import pandas as pd
 
 from qstudy.experiments import baselines_cost, baselines_tables
-from qstudy.spec import Context, Number, RunRecord, RunSpec, Value, Values
+from qstudy.experiments.baselines_recipe import (
+    CONDITIONS,
+    NAME,
+    NETWORKS,
+    PLAIN,
+    TRIALS,
+    VERSION,
+    dev,
+    published,
+    recipe_trial,
+)
+from qstudy.experiments.baselines_tables import numbers
+from qstudy.spec import Context, RunRecord, RunSpec, Value, Values
 
-NAME = "baselines"
-VERSION = 1
+__all__ = [
+    "NAME",
+    "PARAMETERS",
+    "VERSION",
+    "figures",
+    "grid",
+    "numbers",
+    "run",
+    "tables",
+]
+
 PARAMETERS: dict[str, Any] = {}
-
-_RECIPE = {
-    "epochs": 20,
-    "batch": 128,
-    "peak_lr": 0.2,
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "warmup": 0.15,
-    "crop_padding": 4,
-    "flip": True,
-    "label_smoothing": 0.0,
-    "precision": "bf16",
-    # No faster than the eager step at bf16, channels last: see training_cost.csv.
-    "compiled": False,
-}
-
-
-# One change each to the recipe that the side table starts from.
-CONDITIONS: dict[str, dict[str, Any]] = {
-    "base": {},
-    "peak_lr 0.1": {"peak_lr": 0.1},
-    "peak_lr 0.4": {"peak_lr": 0.4},
-    "weight_decay 1e-3": {"weight_decay": 1e-3},
-    "weight_decay 2.5e-4": {"weight_decay": 2.5e-4},
-    "alternate_flip": {"alternate_flip": True},
-    "muon": {"muon_lr": 0.02},
-}
-# (network, epochs, threads): which conditions, with which seeds. The search goes on:
-# what is tried next is a further entry. Two trials side by side, on one thread each,
-# train more images a second than one on two.
-TRIALS: dict[tuple[str, int, int], tuple[tuple[str, ...], tuple[int, ...]]] = {
-    ("resnet8", 20, 2): (tuple(c for c in CONDITIONS if c != "muon"), (0,)),
-}
-
-
-def recipe_trial(
-    condition: str,
-    *,
-    seed: int,
-    model: str = "resnet8",
-    epochs: int = 20,
-    threads: int = 2,
-) -> RunSpec:
-    """`model` on train45k with one ingredient changed, scored on validation."""
-    return RunSpec(
-        experiment=NAME,
-        version=VERSION,
-        seed=seed,
-        params={
-            "task": "recipe",
-            "condition": condition,
-            "model": model,
-            "dataset": "cifar10",
-            "split": "train45k",
-            "scored_on": "validation",
-            "threads": threads,
-            "recipe": {**_RECIPE, "epochs": epochs, **CONDITIONS[condition]},
-        },
-    )
 
 
 def cost_spec(model: str, *, threads: int, **quicker: Any) -> RunSpec:
@@ -88,7 +50,7 @@ def cost_spec(model: str, *, threads: int, **quicker: Any) -> RunSpec:
         "task": "cost",
         "model": model,
         "candidates": list(baselines_cost.CANDIDATES),
-        "batch": _RECIPE["batch"],
+        "batch": PLAIN["batch"],
         "threads": threads,
         "processes": 5,
         "rounds": 30,
@@ -111,14 +73,14 @@ def interim(seed: int = 0) -> RunSpec:
             "split": "train",
             "stage": "interim",
             "threads": 2,
-            "recipe": dict(_RECIPE),
+            "recipe": dict(PLAIN),
         },
     )
 
 
 def smoke(seed: int = 0) -> RunSpec:
     """ResNet-8 on generated images: the same code path in seconds."""
-    recipe = {**_RECIPE, "epochs": 2, "batch": 64, "precision": "fp32"}
+    recipe = {**PLAIN, "epochs": 2, "batch": 64, "precision": "fp32"}
     spec = interim(seed)
     return RunSpec(
         experiment=NAME,
@@ -135,7 +97,7 @@ def smoke(seed: int = 0) -> RunSpec:
 
 def recipe_smoke(seed: int = 0) -> RunSpec:
     """A recipe trial on generated images: every ingredient at once, in seconds."""
-    spec = recipe_trial("base", seed=seed)
+    spec = recipe_trial("base", seed=seed, stage="dev")
     recipe = {**spec.params["recipe"], "epochs": 1, "batch": 64, "precision": "fp32"}
     recipe |= {"ema_decay": 0.9, "alternate_flip": True, "label_smoothing": 0.1}
     recipe |= {"muon_lr": 0.02}
@@ -154,22 +116,28 @@ def grid(mode: str) -> list[RunSpec]:
     """smoke: ResNet-8 on generated data. full: all networks and trials. quick: none."""
     trials = [
         recipe_trial(condition, seed=seed, model=model, epochs=epochs, threads=threads)
-        for (model, epochs, threads), (conditions, seeds) in TRIALS.items()
+        for (model, epochs, threads), conditions in TRIALS.items()
+        for condition, seeds in conditions.items()
         for seed in seeds
-        for condition in conditions
+    ]
+    networks = [
+        {"dev": dev, "published": published}[stage](model, seed=seed)
+        for stage, models in NETWORKS.items()
+        for model, seeds in models.items()
+        for seed in seeds
     ]
     costs = [cost_spec("resnet20", threads=threads) for threads in (1, 2)]
     return {
         "smoke": [smoke(), recipe_smoke(), cost_smoke()],
         "quick": [],
-        "full": [interim(), *trials, *costs],
+        "full": [interim(), *trials, *networks, *costs],
     }[mode]
 
 
 def run(spec: RunSpec, ctx: Context) -> Values:
     """Train and score once, at the last epoch, or time a step (task `cost`).
 
-    Task `train` keeps the network.
+    A network with a `stage` is kept.
     """
     from qstudy.measure import accuracy, system
     from qstudy.models import zoo
@@ -205,21 +173,21 @@ def run(spec: RunSpec, ctx: Context) -> Values:
         "top1": Value(top1.value, "%", "stochastic", top1.low, top1.high),
         "loss": Value(log[-1]["loss"], "nat", "stochastic"),
     }
-    earlier = sum(epoch["seconds"] for epoch in before)
+    # Paired comparisons of trials need which images, those of networks what was said.
+    arrays = {"predictions": predictions}
     if params["task"] == "recipe":
-        correct = (predictions == answers).astype("uint8")
-        return Values(values, arrays={"correct": correct}, earlier_seconds=earlier)
-    count = sum(p.numel() for p in model.parameters())
-    stage = f"{params['stage']}-s{spec.seed}"
-    return Values(
-        values={**values, "parameters": Value(count, "count", "exact")},
-        arrays={"predictions": predictions},
-        checkpoint=write_tensors(
+        arrays = {"correct": (predictions == answers).astype("uint8")}
+    kept: dict[str, Any] = {}
+    if "stage" in params:
+        count = sum(p.numel() for p in model.parameters())
+        values["parameters"] = Value(count, "count", "exact")
+        name = f"{params['model']}-{params['dataset']}-fp32-{params['stage']}"
+        kept["checkpoint"] = write_tensors(
             model.state_dict(), ctx.resume / "checkpoint.safetensors"
-        ),
-        checkpoint_name=f"{params['model']}-{params['dataset']}-fp32-{stage}.safetensors",
-        earlier_seconds=earlier,
-    )
+        )
+        kept["checkpoint_name"] = f"{name}-s{spec.seed}.safetensors"
+    earlier = sum(epoch["seconds"] for epoch in before)
+    return Values(values, arrays=arrays, earlier_seconds=earlier, **kept)
 
 
 def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
@@ -230,19 +198,3 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Any]:
     """None: the chapters that use the networks draw them."""
     return iter(())
-
-
-def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
-    """baselines.<model>.<stage>.top1, .epochs and .parameters of seed 0."""
-    quoted = {}
-    if "baselines.csv" not in tables:
-        return quoted
-    frame = tables["baselines.csv"]
-    for row in frame[frame.seed == 0].itertuples():
-        key, runs = f"{NAME}.{row.model}.{row.stage}", (row.run,)
-        quoted[f"{key}.top1"] = Number(
-            row.top1, "%", 2, row.top1_lo, row.top1_hi, row.n, runs
-        )
-        quoted[f"{key}.epochs"] = Number(int(row.epochs), "", 0, runs=runs)
-        quoted[f"{key}.parameters"] = Number(int(row.parameters), "", 0, runs=runs)
-    return quoted

@@ -1,13 +1,15 @@
-"""The records of the baselines as tables: networks, trials, what a step costs."""
+"""The baselines' records as tables, and the numbers that prose quotes of them."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
 
 from qstudy.experiments import baselines_cost
-from qstudy.spec import RunRecord
+from qstudy.experiments.baselines_recipe import NAME
+from qstudy.spec import Number, RunRecord
 
 
 def tables(
@@ -17,17 +19,25 @@ def tables(
     a condition, in the order of `conditions`; training_cost.csv: a row a way to compute
     a step.
     """
-    trained = [r for r in records if r.spec.params["task"] == "train"]
+    trained = [r for r in records if "stage" in r.spec.params]
     trials = [r for r in records if r.spec.params["task"] == "recipe"]
     timed = [r for r in records if r.spec.params["task"] == "cost"]
     made = {}
     if timed:
         made["training_cost.csv"] = baselines_cost.table(timed)
     if trained:
-        frame = pd.DataFrame([_row(r) for r in trained])
-        made["baselines.csv"] = frame.sort_values(["model", "seed"], ignore_index=True)
+        frame = pd.DataFrame([_row(r, "stage") for r in trained])
+        made["baselines.csv"] = frame.sort_values(
+            ["model", "stage", "seed"], ignore_index=True
+        )
     if trials:
-        frame = pd.DataFrame([_row(r) for r in trials])
+        bases = {_setting(r): r for r in trials if r.spec.params["condition"] == "base"}
+        frame = pd.DataFrame(
+            [
+                _row(r, "condition") | _gain(r, over=bases.get(_setting(r)))
+                for r in trials
+            ]
+        )
         order = {name: place for place, name in enumerate(conditions)}
         frame = frame.sort_values(
             ["model", "epochs", "threads", "condition", "seed"],
@@ -39,15 +49,16 @@ def tables(
     return made
 
 
-def _row(record: RunRecord) -> dict[str, Any]:
+def _row(record: RunRecord, kind: str) -> dict[str, Any]:
+    """`kind` is "stage" for a kept network, "condition" for a trial."""
     params = record.spec.params
     recipe = params["recipe"]
-    trial = params["task"] == "recipe"
+    network = kind == "stage"
     return {
-        **({"condition": params["condition"]} if trial else {}),
+        **({} if network else {"condition": params["condition"]}),
         "model": params["model"],
         "dataset": params["dataset"],
-        **({} if trial else {"stage": params["stage"]}),
+        **({"stage": params["stage"]} if network else {}),
         "split": params.get("scored_on", "test"),
         "method": "fp32",
         "precision": recipe["precision"],
@@ -56,12 +67,36 @@ def _row(record: RunRecord) -> dict[str, Any]:
         "epochs": recipe["epochs"],
         "batch": recipe["batch"],
         "threads": params["threads"],
-        **({} if trial else {"parameters": record["parameters"]}),
+        **({"parameters": record["parameters"]} if network else {}),
+        "train_loss": record["loss"],
         "top1": record["top1"],
         "top1_lo": record.values["top1"].low,
         "top1_hi": record.values["top1"].high,
         "origin": record.origin,
         "run": record.spec.key,
+    }
+
+
+def _setting(record: RunRecord) -> tuple[Any, ...]:
+    """What a trial and the base that it is compared with have in common."""
+    params = record.spec.params
+    named = (params["model"], params["recipe"]["epochs"], params["threads"])
+    return (*named, record.spec.seed)
+
+
+def _gain(record: RunRecord, *, over: RunRecord | None) -> dict[str, Any]:
+    """What a trial brings over the base, paired image by image, for a trial's row."""
+    from qstudy.measure import statistics
+
+    gain = None
+    if over is not None and record.spec.params["condition"] != "base":
+        gain = statistics.paired_drop(
+            record.arrays["correct"], over.arrays["correct"], seed=0
+        )
+    return {
+        "gain_pp": gain.value if gain else None,
+        "gain_lo": gain.low if gain else None,
+        "gain_hi": gain.high if gain else None,
     }
 
 
@@ -78,7 +113,8 @@ def _recipe_summary(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for *where, condition in frame[setting].drop_duplicates().values:
         tried = by_seed[*where, condition]
-        gains = (tried - by_seed[*where, "base"]).dropna()
+        base = (*where, "base")
+        gains = (tried - by_seed[base]).dropna() if base in by_seed else tried[:0]
         compared = condition != "base" and len(gains) > 1
         gain = statistics.t_interval(gains) if compared else None
         rows.append(
@@ -101,3 +137,38 @@ def _recipe_summary(frame: pd.DataFrame) -> pd.DataFrame:
         adjusted = statistics.holm(summary.p[judged].tolist())
         summary.loc[judged, "resolved"] = [p <= 0.05 for p in adjusted]
     return summary
+
+
+def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
+    """baselines.<model>.<stage>.top1, .epochs and .parameters of seed 0.
+
+    Where there are several seeds also .top1_mean, _min and _max over them. Of trials,
+    baselines.recipe.<model>.e<epochs>.t<threads>.<condition>: the gain with seed 0.
+    """
+    quoted = {}
+    if "recipe.csv" in tables:
+        gains = tables["recipe.csv"]
+        gains = gains[(gains.seed == 0) & gains.gain_pp.notna()]
+        for row in gains.itertuples():
+            condition = re.sub("[^a-z0-9]+", "_", row.condition)
+            key = f"{NAME}.recipe.{row.model}.e{row.epochs}.t{row.threads}.{condition}"
+            quoted[key] = Number(
+                row.gain_pp, "pp", 2, row.gain_lo, row.gain_hi, row.n, (row.run,)
+            )
+    if "baselines.csv" not in tables:
+        return quoted
+    frame = tables["baselines.csv"]
+    for row in frame[frame.seed == 0].itertuples():
+        key, runs = f"{NAME}.{row.model}.{row.stage}", (row.run,)
+        quoted[f"{key}.top1"] = Number(
+            row.top1, "%", 2, row.top1_lo, row.top1_hi, row.n, runs
+        )
+        quoted[f"{key}.epochs"] = Number(int(row.epochs), "", 0, runs=runs)
+        quoted[f"{key}.parameters"] = Number(int(row.parameters), "", 0, runs=runs)
+        seeds = frame[(frame.model == row.model) & (frame.stage == row.stage)]
+        for name in ("mean", "min", "max") if len(seeds) > 1 else ():
+            top1 = getattr(seeds.top1, name)()
+            quoted[f"{key}.top1_{name}"] = Number(
+                top1, "%", 2, n=len(seeds), runs=tuple(seeds.run)
+            )
+    return quoted

@@ -16,7 +16,8 @@ from qstudy.report.figures import Figure
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
     """static_drop, static_latency and static_candidates."""
     frame = tables["static.csv"]
-    yield _drop_figure(frame[(frame.method == "static_int8") & frame.drop_pp.notna()])
+    first = frame[frame.seed == frame.seed.min()]
+    yield _drop_figure(first[(first.method == "static_int8") & first.drop_pp.notna()])
     if "static_latency.csv" in tables:
         latency = tables["static_latency.csv"]
         yield _latency_figure(latency)

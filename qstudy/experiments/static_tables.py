@@ -18,6 +18,20 @@ HEADLINE = {
     "activation_bits": 8,
 }
 
+_SEEDS = (
+    "model",
+    "stage",
+    "seed",
+    "n",
+    "fp32_top1",
+    "top1",
+    "drop_pp",
+    "drop_lo",
+    "drop_hi",
+    "origin",
+    "run",
+)
+
 
 def _drops(records: list[RunRecord]) -> dict[str, Any]:
     """Key of an int8 run -> its drop against the fp32 run of the same network."""
@@ -41,7 +55,10 @@ def _drops(records: list[RunRecord]) -> dict[str, Any]:
 
 
 def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
-    """fp32.csv and static.csv: a row a network; static_latency.csv: a row a ratio."""
+    """fp32.csv and static.csv: a row a network; static_latency.csv: a row a ratio.
+
+    static_seeds.csv, where there are several: a row a seed of training.
+    """
     evaluated = [r for r in records if r.spec.params["task"] == "evaluate"]
     drops = _drops(evaluated)
     rows = [_row(r, drops.get(r.spec.key)) for r in evaluated]
@@ -52,6 +69,10 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         "fp32.csv": fp32.dropna(axis="columns", how="all").reset_index(drop=True),
         "static.csv": frame,
     }
+    seeds = _headline(frame, seed=None).groupby("seed", as_index=False).first()
+    if len(seeds) > 1:
+        tops = fp32.set_index("seed").top1.rename("fp32_top1")
+        made["static_seeds.csv"] = seeds.join(tops, on="seed")[[*_SEEDS]]
     timed = [
         row
         for r in records
@@ -101,12 +122,16 @@ def _row(record: RunRecord, drop: Any) -> dict[str, Any]:
 
 
 def _headline(frame: pd.DataFrame, **changes: Any) -> pd.DataFrame:
-    """The rows of the headline configuration, or of one that differs in `changes`."""
-    wanted = {**HEADLINE, **changes}
+    """The rows of the headline configuration, or of one that differs in `changes`.
+
+    They are those of the first seed of training; `seed=None` takes all seeds.
+    """
+    wanted = {**HEADLINE, "seed": frame.seed.min(), **changes}
     chosen = frame[frame.method == "static_int8"]
     for column, value in wanted.items():
-        chosen = chosen[chosen[column] == value]
-    return chosen.sort_values("draw")
+        if value is not None:
+            chosen = chosen[chosen[column] == value]
+    return chosen.sort_values(["seed", "draw"])
 
 
 def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
@@ -114,7 +139,7 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     from qstudy.measure import statistics
 
     frame = tables["static.csv"]
-    fp32 = frame[frame.method == "fp32"].iloc[0]
+    fp32 = frame[frame.method == "fp32"].sort_values("seed").iloc[0]
     headline = _headline(frame)
     first = headline.iloc[0]
     key, runs = f"{NAME}.{first.model}", (fp32.run, first.run)
@@ -141,6 +166,13 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
         other = _headline(frame, **changes)
         if len(other):
             quoted[f"{key}.{name}"] = _drop(other.iloc[0])
+    if "static_seeds.csv" in tables:
+        seeds = tables["static_seeds.csv"]
+        for name in ("mean", "min", "max"):
+            drop = getattr(seeds.drop_pp, name)()
+            quoted[f"{key}.drop_{name}"] = Number(
+                drop, "pp", 2, n=len(seeds), runs=tuple(seeds.run)
+            )
     if "static_latency.csv" in tables:
         quoted |= _speed_numbers(key, tables["static_latency.csv"])
     return quoted

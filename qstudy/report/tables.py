@@ -40,6 +40,10 @@ HEADERS: Mapping[str, str] = {
     "parameters": "Parameters",
     "top1": "Top-1 [%]",
     "drop_pp": "Drop [pp]",
+    "fp32_top1": "fp32 top-1 [%]",
+    "condition": "Changed",
+    "gain_pp": "Gain [pp]",
+    "train_loss": "Training loss",
     "ms": "Time [ms]",
     "ms_unfused": "Unfused [ms]",
     "ms_fused": "Fused [ms]",
@@ -60,7 +64,7 @@ HEADERS: Mapping[str, str] = {
 }
 
 # The interval of a column, where its table has one: drop_pp has drop_lo and drop_hi.
-_INTERVAL_STEM = {"drop_pp": "drop"}
+_INTERVAL_STEM = {"drop_pp": "drop", "gain_pp": "gain"}
 
 # Digits after the point, by the unit that a column's name tells: in files, on pages.
 # Files keep what the measurement can resolve and drop what only the last bit decides.

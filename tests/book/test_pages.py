@@ -33,7 +33,11 @@ def pages(tmp_path_factory):
     tree = folder / "results"
     row = {"model": "resnet20", "stage": "interim", "epochs": 20, "parameters": 272474}
     row |= {"top1": 91.23, "top1_lo": 90.7, "top1_hi": 91.8, "n": 10000}
+    row |= {"seed": 0, "split": "test"}
     tables.write_csv(pd.DataFrame([row]), tree / "tables" / "baselines.csv")
+    trial = {**row, "model": "resnet8", "condition": "muon", "threads": 1}
+    trial |= {"train_loss": 0.4, "gain_pp": 0.78, "gain_lo": 0.1, "gain_hi": 1.5}
+    tables.write_csv(pd.DataFrame([trial]), tree / "tables" / "recipe.csv")
     numbers = {key: {"value": "TOLD"} for key in keys}
     (tree / "numbers.json").write_text(json.dumps(numbers))
     code, log, built = books.build(folder, tree)
@@ -53,6 +57,7 @@ def test_the_front_page_is_the_index_and_links_to_every_page(pages):
 def test_the_introduction_shows_its_table_and_hides_its_parameters(pages):
     page = (pages / "introduction.html").read_text()
     assert "91.23 [90.70, 91.80]" in page and 'id="tab-baselines"' in page
+    assert "0.78 [0.10, 1.50]" in page and 'id="tab-recipe"' in page
     assert "q = 13, dequantized 0.1024, error +0.0024" in page
     assert "양자화" in page
     assert 'id="verdict-rules"' in page

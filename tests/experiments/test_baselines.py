@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 
 from qstudy.experiments import baselines
+from qstudy.models import zoo
 from qstudy.spec import Value, Values
+from qstudy.study.runner import RunContext
+from qstudy.study.store import Store
 from tests.experiments.records import record
 
 
-def trial(condition, seed, top1):
-    spec = baselines.recipe_trial("base", seed=seed)
+def trial(condition, seed, top1, **where):
+    spec = baselines.recipe_trial("base", seed=seed, **where)
     spec = replace(spec, params={**spec.params, "condition": condition})
-    value = Value(top1, "%", "stochastic", top1 - 1, top1 + 1)
-    return record(
-        spec, Values({"top1": value}, arrays={"correct": np.zeros(5000, np.uint8)})
-    )
+    values = {
+        "top1": Value(top1, "%", "stochastic", top1 - 1, top1 + 1),
+        "loss": Value(0.4, "nat", "stochastic"),
+    }
+    return record(spec, Values(values, arrays={"correct": np.zeros(5000, np.uint8)}))
 
 
 def summary(gains):
@@ -47,12 +51,72 @@ def test_one_seed_decides_nothing():
 def test_conditions_are_compared_within_a_network():
     small = [trial("base", 0, 80.0), trial("peak_lr 0.4", 0, 81.0)]
     large = [
-        replace(r, spec=replace(r.spec, params={**r.spec.params, "model": "resnet20"}))
-        for r in (trial("base", 0, 90.0), trial("peak_lr 0.4", 0, 92.0))
+        trial("base", 0, 90.0, model="resnet20"),
+        trial("peak_lr 0.4", 0, 92.0, model="resnet20"),
     ]
     frame = baselines.tables([*small, *large])["recipe_summary.csv"]
     assert frame.model.tolist() == ["resnet20"] * 2 + ["resnet8"] * 2
     assert frame.top1.tolist() == [90, 92, 80, 81]
+
+
+def test_a_gain_is_paired_image_by_image_with_the_base_of_its_setting():
+    base, better = trial("base", 0, 50.0), trial("peak_lr 0.4", 0, 50.0)
+    # bases of another setting, all wrong, with which nothing is to be compared
+    others = [trial("base", 1, 50.0)]
+    others += [trial("base", 0, 50.0, **o) for o in ({"threads": 2}, {"epochs": 9})]
+    right = np.arange(5000) < 4000
+    base = replace(base, arrays={"correct": right.astype(np.uint8)})
+    # fifty images more, and none of those that the base knew lost
+    better = replace(better, arrays={"correct": np.uint8(np.arange(5000) < 4050)})
+    frame = baselines.tables([base, better, *others])["recipe.csv"]
+    row = frame[frame.condition == "peak_lr 0.4"].iloc[0]
+    assert row.gain_pp == pytest.approx(1.0)
+    assert 0.6 < row.gain_lo < 1.0 < row.gain_hi < 1.4
+    assert frame[frame.condition == "base"].gain_pp.isna().all()
+    said = baselines.numbers({"recipe.csv": frame})
+    assert list(said) == ["baselines.recipe.resnet8.e20.t1.peak_lr_0_4"]
+    (gain,) = said.values()
+    assert (gain.value, gain.low, gain.n) == (row.gain_pp, row.gain_lo, 5000)
+
+
+def test_a_trial_without_a_base_has_no_gain():
+    made = baselines.tables([trial("muon", 0, 90.0, epochs=100)])
+    assert made["recipe.csv"].gain_pp.isna().all()
+    assert made["recipe_summary.csv"].gain_pp.isna().all()
+
+
+def network(model, seed, top1, stage="published"):
+    spec = {"dev": baselines.dev, "published": baselines.published}[stage]
+    values = {
+        "top1": Value(top1, "%", "stochastic", top1 - 1, top1 + 1),
+        "loss": Value(0.1, "nat", "stochastic"),
+        "parameters": Value(272474, "count", "exact"),
+    }
+    arrays = {"predictions": np.zeros(10, np.uint8)}
+    return record(spec(model, seed=seed), Values(values, arrays=arrays))
+
+
+def test_seeds_of_a_network_give_its_mean_and_range():
+    records = [network("resnet20", seed, 92.0 + 0.3 * seed) for seed in range(3)]
+    records += [network("resnet20", 0, 91.0, "dev"), network("resnet14", 0, 91.5)]
+    made = baselines.tables(records)
+    frame = made["baselines.csv"]
+    assert frame.stage.tolist() == ["published", "dev", *["published"] * 3]
+    assert frame.split.tolist() == ["test", "validation", *["test"] * 3]
+    said = baselines.numbers(made)
+    key = "baselines.resnet20.published"
+    assert said[f"{key}.top1"].value == 92.0 and said[f"{key}.top1"].low == 91.0
+    assert said[f"{key}.top1_mean"].value == pytest.approx(92.3)
+    assert (said[f"{key}.top1_min"].value, said[f"{key}.top1_max"].value) == (92, 92.6)
+    assert len(said[f"{key}.top1_mean"].runs) == said[f"{key}.top1_mean"].n == 3
+    assert "baselines.resnet14.published.top1_mean" not in said
+
+
+def test_dev_and_published_differ_in_their_images_alone():
+    dev, published = baselines.dev("resnet8").params, baselines.published("resnet8")
+    assert dev["recipe"] == published.params["recipe"]
+    assert (dev["split"], published.params["split"]) == ("train45k", "train")
+    assert "scored_on" not in published.params
 
 
 def test_a_step_is_compared_with_the_plain_one():
@@ -73,10 +137,28 @@ def test_a_step_is_compared_with_the_plain_one():
     assert not frame.loc["bf16:channels_last"].compiled
 
 
+@pytest.mark.parametrize("stage", ["", "dev"])
+def test_a_trial_keeps_its_network_where_it_has_a_stage(stage, tmp_path):
+    spec = baselines.recipe_smoke()
+    assert spec.params["stage"] == "dev"
+    kept = {k: v for k, v in spec.params.items() if k != "stage" or stage}
+    spec = replace(spec, params=kept)
+    work = Store(tmp_path / "work")
+    context = RunContext(work, Store(tmp_path / "results"), tmp_path / "resume")
+    found = baselines.run(spec, context)
+    assert set(found.arrays) == {"correct"}
+    assert ("parameters" in found.values) == bool(stage)
+    name = "resnet8-synthetic-fp32-dev-s0.safetensors" if stage else None
+    assert found.checkpoint_name == name
+    if stage:
+        zoo.load_checkpoint(zoo.build("resnet8"), found.checkpoint)
+
+
 def test_no_trial_sees_a_test_image():
     trials = [s for s in baselines.grid("full") if s.params["task"] == "recipe"]
-    expected = sum(len(c) * len(seeds) for c, seeds in baselines.TRIALS.values())
-    assert len(trials) == expected > 0
+    expected = [s for tried in baselines.TRIALS.values() for s in tried.values()]
+    expected += list(baselines.NETWORKS["dev"].values())
+    assert len(trials) == sum(map(len, expected)) > 0
     assert {(s.params["split"], s.params["scored_on"]) for s in trials} == {
         ("train45k", "validation")
     }

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from qstudy.experiments import static
+from qstudy.experiments import baselines, static
+from qstudy.spec import Value, Values
 from qstudy.training.batches import normalise
+from tests.experiments.records import record
 
 IMAGES = np.zeros((200, 32, 32, 3), np.uint8)
 IMAGES[:, 0, 0, 0] = np.arange(200)  # each image can be told by its first byte
@@ -36,6 +38,49 @@ def test_the_headline_is_in_every_grid_and_no_two_specs_are_alike():
         evaluated = [s.params for s in specs if s.params["task"] == "evaluate"]
         assert any(static.HEADLINE.items() <= p.items() for p in evaluated)
         assert sum(p["method"] == "fp32" for p in evaluated) == 1
+
+
+def evaluated(seed, *, right, draw=0, **how):
+    """The record of a network of `seed` that is right about the first images."""
+    spec = static.evaluate_spec(baselines.published(seed=seed), draw=draw, **how)
+    correct = np.uint8(np.arange(1000) < right)
+    top1 = right / 10
+    values = {
+        "top1": Value(top1, "%", "isa", top1 - 1, top1 + 1, tolerance=0.3),
+        "size_mib": Value(1.0 if not how else 0.25, "MiB", "exact"),
+    }
+    return record(spec, Values(values, arrays={"correct": correct}))
+
+
+def test_the_drop_is_told_of_the_first_seed_and_its_range_over_all():
+    records = []
+    for seed, (fp32, int8) in enumerate(((920, 918), (925, 920), (930, 929))):
+        records.append(evaluated(seed, right=fp32))
+        records.append(evaluated(seed, right=int8, **static.HEADLINE))
+    records.append(evaluated(0, right=900, draw=1, **static.HEADLINE))
+    made = static.tables(records)
+    seeds = made["static_seeds.csv"]
+    assert seeds.seed.tolist() == [0, 1, 2]
+    assert seeds.fp32_top1.tolist() == [92, 92.5, 93]
+    assert seeds.drop_pp.tolist() == pytest.approx([0.2, 0.5, 0.1])
+    said = static.numbers(made)
+    assert said["static.resnet20.drop"].value == pytest.approx(0.2)
+    assert said["static.resnet20.fp32_top1"].value == 92
+    assert said["static.resnet20.top1_min"].value == 90
+    assert said["static.resnet20.top1_max"].value == 91.8
+    assert said["static.resnet20.drop_mean"].value == pytest.approx(0.8 / 3)
+    assert said["static.resnet20.drop_max"].value == pytest.approx(0.5)
+    assert said["static.resnet20.drop_min"].n == 3
+    (drawn,) = (f for f in static.figures(made) if f.name == "static_drop")
+    assert set(drawn.data.seed) == {0}
+
+
+def test_one_seed_has_no_range():
+    made = static.tables(
+        [evaluated(0, right=920), evaluated(0, right=918, **static.HEADLINE)]
+    )
+    assert "static_seeds.csv" not in made
+    assert "static.resnet20.drop_mean" not in static.numbers(made)
 
 
 def test_nothing_is_compiled_in_smoke_mode():

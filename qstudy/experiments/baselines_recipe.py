@@ -1,0 +1,132 @@
+"""The recipe of the fp32 networks, and the trials that chose it.
+
+A trial trains on 45,000 images and is scored on the 5,000 held out, never on a test
+image. Most change one ingredient of a plain recipe. The trials of the chosen condition
+at full length keep their networks: those are the `dev` networks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qstudy.spec import RunSpec
+
+NAME = "baselines"
+VERSION = 1
+
+PLAIN: dict[str, Any] = {
+    "epochs": 20,
+    "batch": 128,
+    "peak_lr": 0.2,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "warmup": 0.15,
+    "crop_padding": 4,
+    "flip": True,
+    "label_smoothing": 0.0,
+    "precision": "bf16",
+    # No faster than the eager step at bf16, channels last: see training_cost.csv.
+    "compiled": False,
+}
+
+_MUON = {"muon_lr": 0.02, "muon_weight_decay": 0.05}
+
+# What each condition changes in the plain recipe.
+CONDITIONS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "peak_lr 0.1": {"peak_lr": 0.1},
+    "peak_lr 0.4": {"peak_lr": 0.4},
+    "weight_decay 1e-3": {"weight_decay": 1e-3},
+    "weight_decay 2.5e-4": {"weight_decay": 2.5e-4},
+    "alternate_flip": {"alternate_flip": True},
+    "muon": {"muon_lr": 0.02},
+    "muon 0.05": {"muon_lr": 0.05},
+    "muon, decay 0.025": {"muon_lr": 0.02, "muon_weight_decay": 0.025},
+    "muon, decay 0.05": _MUON,
+    "muon, decay 0.1": {"muon_lr": 0.02, "muon_weight_decay": 0.1},
+    "muon 0.05, decay 0.05": {**_MUON, "muon_lr": 0.05},
+    "muon, decay 0.05, batch 64": {**_MUON, "batch": 64, "peak_lr": 0.1},
+    "muon, decay 0.05, alternate_flip": {**_MUON, "alternate_flip": True},
+    "muon, decay 0.05, label_smoothing 0.1": {**_MUON, "label_smoothing": 0.1},
+    "muon, decay 0.05, ema_decay 0.998": {**_MUON, "ema_decay": 0.998},
+}
+# (network, epochs, threads): each condition tried, and its seeds. Two trials side by
+# side, on one thread each, train more images a second than one on two.
+TRIALS: dict[tuple[str, int, int], dict[str, tuple[int, ...]]] = {
+    ("resnet8", 20, 2): {
+        condition: (0,) for condition in CONDITIONS if "muon" not in condition
+    },
+    ("resnet8", 20, 1): {
+        "base": (0,),
+        "muon": (0,),
+        "muon 0.05": (0,),
+        "muon, decay 0.025": (0,),
+        "muon, decay 0.05": (0,),
+        "muon, decay 0.1": (0,),
+        "muon 0.05, decay 0.05": (0,),
+        "muon, decay 0.05, batch 64": (0,),
+    },
+}
+
+# Chosen by the trials above: what the networks of the study are trained with.
+CHOSEN = "muon, decay 0.05"
+EPOCHS = 120
+# Stage and network: the seeds that are trained. All of them are reported.
+NETWORKS: dict[str, dict[str, tuple[int, ...]]] = {
+    "dev": {},
+    "published": {},
+}
+
+
+def recipe_trial(
+    condition: str,
+    *,
+    seed: int,
+    model: str = "resnet8",
+    epochs: int = 20,
+    threads: int = 1,
+    stage: str = "",
+) -> RunSpec:
+    """`model` on train45k with one ingredient changed, scored on validation.
+
+    With a `stage` its network is kept under that name.
+    """
+    return RunSpec(
+        experiment=NAME,
+        version=VERSION,
+        seed=seed,
+        params={
+            "task": "recipe",
+            "condition": condition,
+            "model": model,
+            "dataset": "cifar10",
+            "split": "train45k",
+            "scored_on": "validation",
+            **({"stage": stage} if stage else {}),
+            "threads": threads,
+            "recipe": {**PLAIN, "epochs": epochs, **CONDITIONS[condition]},
+        },
+    )
+
+
+def dev(model: str, *, seed: int = 0) -> RunSpec:
+    """`model` by the chosen recipe on train45k: where every further choice starts."""
+    return recipe_trial(CHOSEN, seed=seed, model=model, epochs=EPOCHS, stage="dev")
+
+
+def published(model: str = "resnet20", *, seed: int = 0) -> RunSpec:
+    """`model` by the chosen recipe on all training images, scored on the test set."""
+    return RunSpec(
+        experiment=NAME,
+        version=VERSION,
+        seed=seed,
+        params={
+            "task": "train",
+            "model": model,
+            "dataset": "cifar10",
+            "split": "train",
+            "stage": "published",
+            "threads": 1,
+            "recipe": {**PLAIN, "epochs": EPOCHS, **CONDITIONS[CHOSEN]},
+        },
+    )
