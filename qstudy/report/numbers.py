@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from qstudy.spec import Number
@@ -99,11 +100,14 @@ def rewrite_markers(text: str, numbers: Mapping[str, Number]) -> str:
 
 
 def look_up(numbers: Mapping[str, Number], key: str) -> Number:
-    """The number `key`; ValueError names the keys of the same experiment."""
+    """The number `key`; ValueError names the keys that are most like it."""
     if key not in numbers:
-        near = sorted(k for k in numbers if k.split(".")[0] == key.split(".")[0])
-        known = ", ".join(near or sorted(numbers)) or "none at all"
-        raise ValueError(f"number {key!r} is not in numbers.json, which has: {known}")
+        near = get_close_matches(key, numbers, n=5, cutoff=0.0)
+        known = f"the nearest of its keys ({len(numbers)}): {', '.join(near)}"
+        raise ValueError(
+            f"number {key!r} is not in numbers.json; "
+            f"{known if near else 'there are no numbers in it'}"
+        )
     return numbers[key]
 
 

@@ -70,6 +70,7 @@ _INTERVAL_STEM = {"drop_pp": "drop", "gain_pp": "gain"}
 # Files keep what the measurement can resolve and drop what only the last bit decides.
 _DIGITS = {
     "top1": (4, 2),
+    "loss": (4, 3),
     "drop": (4, 2),
     "pp": (4, 2),
     "ratio": (4, 2),

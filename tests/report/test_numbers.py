@@ -85,7 +85,7 @@ def test_rewriting_twice_changes_nothing_more(around, value, old):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<!-- q:k.w --><!-- /q -->", r"'k\.w' is not in numbers\.json, .*: k\.v$"),
+        ("<!-- q:k.w --><!-- /q -->", r"'k\.w' is not in numbers\.json; .*: k\.v, l\.v$"),
         ("<!-- q:k.v -->", "marker is broken"),
         ("<!-- /q -->", "marker is broken"),
         ("<!-- q:k.v --><!-- q:k.v --><!-- /q --><!-- /q -->", "marker is broken"),
@@ -94,3 +94,12 @@ def test_rewriting_twice_changes_nothing_more(around, value, old):
 def test_a_bad_marker_is_an_error(text, message):
     with pytest.raises(ValueError, match=message):
         numbers.rewrite_markers(text, {"k.v": DROP, "l.v": DROP})
+
+
+def test_an_unknown_key_is_answered_with_the_nearest_ones():
+    keys = [f"toy.net{i}.top1" for i in range(40)] + ["toy.net7.drop", "other.net7"]
+    with pytest.raises(ValueError, match=r"keys \(42\): toy\.net7\.drop, ") as error:
+        numbers.look_up(dict.fromkeys(keys, Number(1.0)), "toy.net7.drops")
+    assert str(error.value).count("toy.") == 6 and "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="there are no numbers in it"):
+        numbers.look_up({}, "toy.net7.drop")
