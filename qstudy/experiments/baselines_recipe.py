@@ -65,6 +65,9 @@ TRIALS: dict[tuple[str, int, int], dict[str, tuple[int, ...]]] = {
         "muon, decay 0.1": (0,),
         "muon 0.05, decay 0.05": (0,),
         "muon, decay 0.05, batch 64": (0,),
+        "muon, decay 0.05, alternate_flip": (0,),
+        "muon, decay 0.05, label_smoothing 0.1": (0,),
+        "muon, decay 0.05, ema_decay 0.998": (0,),
     },
 }
 
