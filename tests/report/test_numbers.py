@@ -85,7 +85,10 @@ def test_rewriting_twice_changes_nothing_more(around, value, old):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<!-- q:k.w --><!-- /q -->", r"'k\.w' is not in numbers\.json; .*: k\.v, l\.v$"),
+        (
+            "<!-- q:k.w --><!-- /q -->",
+            r"'k\.w' is not in numbers\.json; .*: k\.v, l\.v$",
+        ),
         ("<!-- q:k.v -->", "marker is broken"),
         ("<!-- /q -->", "marker is broken"),
         ("<!-- q:k.v --><!-- q:k.v --><!-- /q --><!-- /q -->", "marker is broken"),
