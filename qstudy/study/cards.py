@@ -26,7 +26,7 @@ _SCORES = {
 _LIMITS = {
     "baselines": (
         "Made to be quantized and compared, not to be used: photographs of 32 by 32 "
-        "pixels in ten classes, one recipe, one run. The interval is over test images "
+        "pixels in ten classes, one recipe, one run. The interval is over images "
         "and says nothing about another seed."
     ),
     "dynamic": (
@@ -68,8 +68,8 @@ def card(record: RunRecord) -> str:
         "Recipe": _settings(params["recipe"]),
         "Seed": str(record.spec.seed),
         "Cost": (
-            f"{record.seconds / 60:.0f} minutes of wall time on {params['threads']} "
-            f"threads, with other work beside it or not; {record.peak_mib:.0f} MiB at "
+            f"{record.seconds / 60:.0f} minutes of wall time on "
+            f"{_threads(params['threads'])}, with other work beside it or not; {record.peak_mib:.0f} MiB at "
             f"most; {record.machine}"
         ),
         **_scores(record),
@@ -91,6 +91,10 @@ def _network(record: RunRecord) -> str:
     if "parameters" in record.values:
         said += f", {record['parameters']:,} parameters"
     return f"{said}, fp32"
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def _settings(recipe: dict[str, Any]) -> str:

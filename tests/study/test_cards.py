@@ -26,6 +26,8 @@ def test_a_card_tells_what_was_trained_on_what_and_how_good_it_is(record):
     params = record.spec.params
     for told in (name, sha, record.spec.key, params["dataset"], record.machine):
         assert str(told) in text
+    threads = params["threads"]
+    assert ("on 1 thread," if threads == 1 else f"on {threads} threads,") in text
     for key, value in params["recipe"].items():
         assert f"{key} {value}" in text
     for row in ("Seed", "Cost", "Licence", "Limits", "Versions"):
