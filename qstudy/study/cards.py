@@ -69,8 +69,8 @@ def card(record: RunRecord) -> str:
         "Seed": str(record.spec.seed),
         "Cost": (
             f"{record.seconds / 60:.0f} minutes of wall time on "
-            f"{_threads(params['threads'])}, with other work beside it or not; {record.peak_mib:.0f} MiB at "
-            f"most; {record.machine}"
+            f"{_threads(params['threads'])}, with other work beside it or not; "
+            f"{record.peak_mib:.0f} MiB at most; {record.machine}"
         ),
         **_scores(record),
         "Load": f"`{_call(record)}`",
