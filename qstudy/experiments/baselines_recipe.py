@@ -57,11 +57,11 @@ TRIALS: dict[tuple[str, int, int], dict[str, tuple[int, ...]]] = {
         condition: (0,) for condition in CONDITIONS if "muon" not in condition
     },
     ("resnet8", 20, 1): {
-        "base": (0,),
+        "base": (0, 1),
         "muon": (0,),
         "muon 0.05": (0,),
         "muon, decay 0.025": (0,),
-        "muon, decay 0.05": (0,),
+        "muon, decay 0.05": (0, 1),
         "muon, decay 0.1": (0,),
         "muon 0.05, decay 0.05": (0,),
         "muon, decay 0.05, batch 64": (0,),
@@ -76,7 +76,7 @@ CHOSEN = "muon, decay 0.05"
 EPOCHS = 120
 # Stage and network: the seeds that are trained. All of them are reported.
 NETWORKS: dict[str, dict[str, tuple[int, ...]]] = {
-    "dev": {"resnet8": (0,)},
+    "dev": {"resnet20": (0,), "resnet8": (0,)},
     "published": {},
 }
 
