@@ -24,6 +24,7 @@ from qstudy.experiments.baselines_recipe import (
     TRIALS,
     VERSION,
     dev,
+    interim,
     published,
     recipe_trial,
 )
@@ -58,24 +59,6 @@ def cost_spec(model: str, *, threads: int, **quicker: Any) -> RunSpec:
         "warmup_seconds": 1.0,
     }
     return RunSpec(experiment=NAME, version=VERSION, params={**params, **quicker})
-
-
-def interim(seed: int = 0) -> RunSpec:
-    """ResNet-20 on CIFAR-10, 20 epochs: the network of the first chapters."""
-    return RunSpec(
-        experiment=NAME,
-        version=VERSION,
-        seed=seed,
-        params={
-            "task": "train",
-            "model": "resnet20",
-            "dataset": "cifar10",
-            "split": "train",
-            "stage": "interim",
-            "threads": 2,
-            "recipe": dict(PLAIN),
-        },
-    )
 
 
 def smoke(seed: int = 0) -> RunSpec:

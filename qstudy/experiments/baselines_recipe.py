@@ -119,6 +119,18 @@ def dev(model: str, *, seed: int = 0) -> RunSpec:
 
 def published(model: str = "resnet20", *, seed: int = 0) -> RunSpec:
     """`model` by the chosen recipe on all training images, scored on the test set."""
+    recipe = {**PLAIN, "epochs": EPOCHS, **CONDITIONS[CHOSEN]}
+    return _network(model, seed=seed, stage="published", threads=1, recipe=recipe)
+
+
+def interim(seed: int = 0) -> RunSpec:
+    """ResNet-20 on CIFAR-10, 20 epochs: the network of the first chapters."""
+    return _network("resnet20", seed=seed, stage="interim", threads=2, recipe=PLAIN)
+
+
+def _network(
+    model: str, *, seed: int, stage: str, threads: int, recipe: dict[str, Any]
+) -> RunSpec:
     return RunSpec(
         experiment=NAME,
         version=VERSION,
@@ -128,8 +140,8 @@ def published(model: str = "resnet20", *, seed: int = 0) -> RunSpec:
             "model": model,
             "dataset": "cifar10",
             "split": "train",
-            "stage": "published",
-            "threads": 1,
-            "recipe": {**PLAIN, "epochs": EPOCHS, **CONDITIONS[CHOSEN]},
+            "stage": stage,
+            "threads": threads,
+            "recipe": dict(recipe),
         },
     )
