@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from qstudy.experiments.static_tables import HEADLINE
 from qstudy.report import style
 from qstudy.report.figures import Figure
+from qstudy.report.numbers import counted
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
@@ -82,7 +83,7 @@ def _latency_figure(latency: pd.DataFrame) -> Figure:
     }
     labels, told = [], []
     for position, ((batch, threads), rows) in enumerate(settings[::-1]):
-        labels.append(f"batch {batch}\n{_threads(threads)}")
+        labels.append(f"batch {batch}\n{counted(threads, 'thread')}")
         for row in rows.itertuples():
             method, name, offset = baselines[row.baseline]
             looks = style.method_style(method) | {"label": None}
@@ -101,7 +102,9 @@ def _latency_figure(latency: pd.DataFrame) -> Figure:
                 textcoords="offset points",
                 fontsize=8,
             )
-            told.append(f"batch {batch}, {_threads(threads)}, {name}: {row.ratio:.2f}")
+            told.append(
+                f"batch {batch}, {counted(threads, 'thread')}, {name}: {row.ratio:.2f}"
+            )
     axis.axvline(1, color="#666666", linestyle="--", linewidth=1)
     axis.set_xlim(0, 1.35 * max(4.0, frame.ratio_hi.max()))
     axis.set_yticks(range(len(labels)), labels)
@@ -121,10 +124,6 @@ def _latency_figure(latency: pd.DataFrame) -> Figure:
             f"processes, on {machines}."
         ),
     )
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def _span(ratios: pd.Series) -> str:
@@ -165,8 +164,9 @@ def _candidates_figure(latency: pd.DataFrame) -> Figure:
         data=chosen,
         alt=f"Time of one forward pass by candidate: {told}.",
         caption=(
-            f"Batch {first.batch}, {_threads(first.threads)}: {names[0]} is fastest "
-            f"({first.ms:.2f} ms), {names[-1]} slowest ({last.ms:.2f} ms). Medians "
+            f"Batch {first.batch}, {counted(first.threads, 'thread')}: "
+            f"{names[0]} is fastest ({first.ms:.2f} ms), {names[-1]} slowest "
+            f"({last.ms:.2f} ms). Medians "
             f"of {int(chosen.n.min())} fresh processes, on {first.machine}."
         ),
     )

@@ -65,6 +65,11 @@ def format_number(number: Number, part: str = "full") -> str:
     return f"{text} [{low}, {high}]"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count before its noun, as in "1 thread" and "2 threads"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def explain(number: Number) -> str:
     """What stands behind a number, for its tooltip: n, interval, keys of the runs."""
     parts = []

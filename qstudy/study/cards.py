@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qstudy.report.numbers import counted
 from qstudy.spec import RunRecord
 from qstudy.study.networks import stage_of
 from qstudy.study.store import Store, checkpoint_of
@@ -69,8 +70,8 @@ def card(record: RunRecord) -> str:
         "Seed": str(record.spec.seed),
         "Cost": (
             f"{record.seconds / 60:.0f} minutes of wall time on "
-            f"{_threads(params['threads'])}, with other work beside it or not; "
-            f"{record.peak_mib:.0f} MiB at most; {record.machine}"
+            f"{counted(params['threads'], 'thread')}, with other work beside it or "
+            f"not; {record.peak_mib:.0f} MiB at most; {record.machine}"
         ),
         **_scores(record),
         "Load": f"`{_call(record)}`",
@@ -91,10 +92,6 @@ def _network(record: RunRecord) -> str:
     if "parameters" in record.values:
         said += f", {record['parameters']:,} parameters"
     return f"{said}, fp32"
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def _settings(recipe: dict[str, Any]) -> str:
