@@ -38,6 +38,7 @@ def measure(
             seconds=params["seconds"],
             warmup_seconds=params["warmup_seconds"],
             seed=spec.seed,
+            alone=params.get("alone", ()),
             progress=step,
         )
 

@@ -8,7 +8,7 @@ candidates take turns (`worker.interleave`), so a slow minute hits all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,6 +167,7 @@ def measure(
     warmup_seconds: float = 5.0,
     seed: int = 0,
     timeout: float = 3600.0,
+    alone: Collection[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> LatencyResult:
     """Time `candidates` (name -> arguments of the factory) side by side.
@@ -177,13 +178,15 @@ def measure(
     warmup_seconds: at most, a candidate and batch size, the first call not counted.
     Smoke runs may use 1 process; published ones use at least PROCESSES. seed: of the
     candidates' weights and inputs and of the order. timeout: seconds for one process.
+    alone: candidates that change a setting of the whole process; each has processes of
+    its own, which take turns with those that the others share.
     progress: called with a line of text after each process.
 
     ValueError for settings outside their range; RuntimeError, one line with the
     candidate's name, where one fails. The worker ends with
     this process, also on Ctrl-C.
     """
-    _check(candidates, factory=factory, batches=batches)
+    _check(candidates, factory=factory, batches=batches, alone=alone)
     for name, number in (
         ("threads", threads),
         ("processes", processes),
@@ -193,7 +196,6 @@ def measure(
             raise ValueError(f"{name} {number!r} is not at least 1")
     job = {
         "factory": factory,
-        "candidates": [{"name": n, "args": dict(a)} for n, a in candidates.items()],
         "batches": list(batches),
         "threads": threads,
         "rounds": rounds,
@@ -201,22 +203,36 @@ def measure(
         "warmup_seconds": warmup_seconds,
         "seed": seed,
     }
+    jobs = [{"name": n, "args": dict(a)} for n, a in candidates.items()]
+    groups = [[j for j in jobs if j["name"] not in alone]]
+    groups += [[j] for j in jobs if j["name"] in alone]
     answers = []
     for process in range(processes):
-        answers.append(worker.ask({**job, "process": process}, timeout=timeout))
+        answer: dict[str, Any] = {}
+        for group in filter(None, groups):
+            told = {**job, "candidates": group, "process": process}
+            answer |= worker.ask(told, timeout=timeout)
+        answers.append(answer)
         if progress is not None:
             progress(f"process {process + 1} of {processes}")
     return aggregate(answers)
 
 
 def _check(
-    candidates: Mapping[str, Mapping[str, Any]], *, factory: str, batches: Sequence[int]
+    candidates: Mapping[str, Mapping[str, Any]],
+    *,
+    factory: str,
+    batches: Sequence[int],
+    alone: Collection[str],
 ) -> None:
     if not candidates:
         raise ValueError("no candidates to time; give name -> arguments")
     slashed = [name for name in candidates if not name or "/" in name]
     if slashed:
         raise ValueError(f"candidate {slashed[0]!r} is empty or has a '/'; rename it")
+    for name in alone:
+        if name not in candidates:
+            raise ValueError(f"candidate {name!r} is not one of {list(candidates)}")
     module, _, function = factory.partition(":")
     if not module or not function:
         raise ValueError(f"factory {factory!r} is not of the form 'module:function'")

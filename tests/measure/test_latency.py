@@ -180,6 +180,7 @@ def test_unknown_names_are_answered_with_the_known():
         {"batches": []},
         {"batches": [1, 1]},
         {"batches": [0]},
+        {"alone": ["b"]},
         {"threads": 0},
         {"processes": 0},
         {"rounds": 0},
@@ -229,6 +230,25 @@ def test_real_workers_time_several_batches_in_fresh_processes(tiny):
     assert min(result.cell("fast", 1)) >= 1.0
     faster = latency.ratio(result, "slow", "fast", batch=4)
     assert isinstance(faster, Interval) and faster.value > 1
+
+
+def test_who_changes_a_process_has_one_of_its_own(monkeypatch):
+    asked = []
+
+    def ask(job, *, timeout):
+        names = [candidate["name"] for candidate in job["candidates"]]
+        asked.append((job["process"], names))
+        return {name: {"1": [float(len(asked))]} for name in names}
+
+    monkeypatch.setattr(worker, "ask", ask)
+    settings = {"factory": FACTORY, "threads": 1, "processes": 2}
+    candidates = {name: {} for name in "abcd"}
+    result = latency.measure(candidates, **settings, alone=["b", "d"])
+    turn = [["a", "c"], ["b"], ["d"]]
+    assert asked == [(process, names) for process in (0, 1) for names in turn]
+    assert result.cell("c") == (1, 4) and result.cell("d") == (3, 6)
+    latency.measure({"b": {}}, **settings, alone=["b"])
+    assert asked[6:] == [(0, ["b"]), (1, ["b"])]
 
 
 def test_threads_reach_the_worker(tiny):
