@@ -25,6 +25,7 @@ from qstudy.experiments.baselines_recipe import (
     VERSION,
     dev,
     interim,
+    parent,
     published,
     recipe_trial,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "figures",
     "grid",
     "numbers",
+    "parent",
     "run",
     "tables",
 ]

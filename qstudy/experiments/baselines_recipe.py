@@ -128,6 +128,11 @@ def interim(seed: int = 0) -> RunSpec:
     return _network("resnet20", seed=seed, stage="interim", threads=2, recipe=PLAIN)
 
 
+def parent(seed: int = 0) -> RunSpec:
+    """The ResNet-20 that the chapters quantize."""
+    return interim(seed)
+
+
 def _network(
     model: str, *, seed: int, stage: str, threads: int, recipe: dict[str, Any]
 ) -> RunSpec:

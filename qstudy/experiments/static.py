@@ -84,7 +84,7 @@ def grid(mode: str) -> list[RunSpec]:
     """quick: fp32 and three int8 networks once, one timing. full: the whole map."""
     if mode == "smoke":
         return _smoke()
-    parent = baselines.interim()
+    parent = baselines.parent()
     quick = [
         evaluate_spec(parent),
         evaluate_spec(parent, **HEADLINE),

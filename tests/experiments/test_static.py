@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qstudy.experiments import baselines, static
-from qstudy.spec import Value, Values
+from qstudy.spec import Value, Values, canonical_json
 from qstudy.training.batches import normalise
 from tests.experiments.records import record
 
@@ -37,7 +37,8 @@ def test_the_headline_is_in_every_grid_and_no_two_specs_are_alike():
         assert len({s.key for s in specs}) == len(specs)
         evaluated = [s.params for s in specs if s.params["task"] == "evaluate"]
         assert any(static.HEADLINE.items() <= p.items() for p in evaluated)
-        assert sum(p["method"] == "fp32" for p in evaluated) == 1
+        networks = {canonical_json(p["parent"]) for p in evaluated}
+        assert sum(p["method"] == "fp32" for p in evaluated) == len(networks)
 
 
 def evaluated(seed, *, right, draw=0, **how):
