@@ -59,8 +59,10 @@ def cost_spec(model: str, *, threads: int, **quicker: Any) -> RunSpec:
         "rounds": 30,
         "seconds": 12.0,
         "warmup_seconds": 1.0,
+        **quicker,
     }
-    return RunSpec(experiment=NAME, version=VERSION, params={**params, **quicker})
+    alone = [name for name in params["candidates"] if baselines_cost.is_alone(name)]
+    return RunSpec(experiment=NAME, version=VERSION, params={**params, "alone": alone})
 
 
 def smoke(seed: int = 0) -> RunSpec:
@@ -91,8 +93,8 @@ def recipe_smoke(seed: int = 0) -> RunSpec:
 
 
 def cost_smoke() -> RunSpec:
-    """A training step timed in seconds: two candidates, one process."""
-    few = list(baselines_cost.CANDIDATES[:3:2])
+    """A training step timed in seconds: the plain one and the study's own."""
+    few = [baselines_cost.BASELINE, baselines_cost.STUDY]
     short = {"processes": 1, "rounds": 2, "seconds": 0.5, "warmup_seconds": 0.1}
     return cost_spec("resnet8", threads=1, candidates=few, batch=8, **short)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from qstudy.experiments import baselines_cost
-from qstudy.experiments.baselines_recipe import NAME
+from qstudy.experiments.baselines_recipe import GOALS, NAME, SEEDS, goal_verdict
 from qstudy.spec import Number, RunRecord
 
 
@@ -142,10 +142,14 @@ def _recipe_summary(frame: pd.DataFrame) -> pd.DataFrame:
 def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     """baselines.<model>.<stage>.top1, .epochs and .parameters of seed 0.
 
-    Where there are several seeds also .top1_mean, _min and _max over them. Of trials,
-    baselines.recipe.<model>.e<epochs>.t<threads>.<condition>: the gain with seed 0.
+    Where there are several seeds also .top1_mean, _min and _max over them, and .goal
+    with .goal_verdict where all seeds that the goal is for are there. Of trials,
+    baselines.recipe.<model>.e<epochs>.t<threads>.<condition>: the gain with seed 0. Of
+    training steps, baselines.cost.t<threads>.*: see `baselines_cost.numbers`.
     """
     quoted = {}
+    if "training_cost.csv" in tables:
+        quoted |= baselines_cost.numbers(tables["training_cost.csv"])
     if "recipe.csv" in tables:
         gains = tables["recipe.csv"]
         gains = gains[(gains.seed == 0) & gains.gain_pp.notna()]
@@ -170,5 +174,11 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
             top1 = getattr(seeds.top1, name)()
             quoted[f"{key}.top1_{name}"] = Number(
                 top1, "%", 2, n=len(seeds), runs=tuple(seeds.run)
+            )
+        goal = GOALS.get(row.model) if row.stage == "published" else None
+        if goal is not None and set(seeds.seed) == set(SEEDS):
+            quoted[f"{key}.goal"] = Number(goal, "%", 1)
+            quoted[f"{key}.goal_verdict"] = Number(
+                goal_verdict(seeds.top1.mean(), goal=goal), runs=tuple(seeds.run)
             )
     return quoted

@@ -112,6 +112,22 @@ def test_seeds_of_a_network_give_its_mean_and_range():
     assert "baselines.resnet14.published.top1_mean" not in said
 
 
+@pytest.mark.parametrize(
+    ("tops", "verdict"),
+    [((92.5, 92.6, 92.7), "reached"), ((92.5, 92.6, 92.6), "missed")],
+)
+def test_a_goal_is_for_the_mean_of_all_its_seeds(tops, verdict):
+    records = [network("resnet20", seed, top1) for seed, top1 in enumerate(tops)]
+    records += [network("resnet14", seed, 99.0) for seed in range(3)]
+    records += [network("resnet8", seed, 99.0, "dev") for seed in range(3)]
+    said = baselines.numbers(baselines.tables(records))
+    assert said["baselines.resnet20.published.goal"].value == 92.6
+    assert said["baselines.resnet20.published.goal_verdict"].value == verdict
+    assert sum("goal" in key for key in said) == 2
+    said = baselines.numbers(baselines.tables(records[:2]))
+    assert not any("goal" in key for key in said)
+
+
 def test_dev_and_published_differ_in_their_images_alone():
     dev, published = baselines.dev("resnet8").params, baselines.published("resnet8")
     assert dev["recipe"] == published.params["recipe"]
@@ -124,17 +140,49 @@ def test_a_step_is_compared_with_the_plain_one():
 
     spec = baselines.cost_spec("resnet8", threads=2, processes=2)
     values = {}
-    for name, ms in zip(baselines_cost.CANDIDATES, (40, 30, 20, 10), strict=True):
+    times = (48, 40, 32, 24, 16, 12, 10, 20)
+    for name, ms in zip(baselines_cost.CANDIDATES, times, strict=True):
         values[f"ms/{name}/b128"] = Value(ms, "ms", "timing", ms, ms)
         values[f"ratio/{baselines_cost.BASELINE}/{name}"] = Value(
-            40 / ms, "ratio", "timing", 40 / ms, 40 / ms
+            48 / ms, "ratio", "timing", 48 / ms - 1, 48 / ms + 1
         )
     made = baselines.tables([record(spec, Values(values=values))])
     frame = made["training_cost.csv"].set_index("candidate")
-    assert frame.loc["bf16:channels_last"].images_per_second == 128 / 0.020
-    assert frame.loc["bf16:channels_last:compiled"].ratio == 4
-    assert frame.loc["bf16:channels_last:compiled"].compiled
-    assert not frame.loc["bf16:channels_last"].compiled
+    compiled, study = "bf16:channels_last:compiled", "bf16:channels_last:kept:muon"
+    assert frame.loc["bf16:channels_last"].images_per_second == 128 / 0.024
+    assert frame.loc[compiled].ratio == 3
+    assert [frame.loc[n].compiled for n in (compiled, study)] == [True, False]
+    assert [frame.loc[n].kept_memory for n in (compiled, study)] == [False, True]
+    assert [frame.loc[n].optimizer for n in (compiled, study)] == ["sgd", "muon"]
+    said = baselines.numbers(made)
+    ratio = said["baselines.cost.t2.bf16_channels_last_kept_muon.ratio"]
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((2.4, 1.4, 3.4))
+    plain = said["baselines.cost.t2.fp32_contiguous.images_per_second"]
+    assert plain.value == pytest.approx(128 / 0.048)
+    assert said["baselines.cost.t2.goal_verdict"].value == "reached"
+
+
+def test_what_changes_a_process_is_timed_alone_and_as_it_is_named(monkeypatch):
+    from qstudy.experiments import baselines_cost
+    from qstudy.measure import system
+    from qstudy.training import loop
+
+    spec = baselines.cost_spec("resnet8", threads=1)
+    kept = [n for n in spec.params["candidates"] if "kept" in n]
+    assert spec.params["alone"] == kept and baselines_cost.STUDY in kept
+    assert baselines_cost.BASELINE not in kept
+    told, steps = [], []
+    monkeypatch.setattr(system, "keep_freed_memory", lambda: told.append(1) or True)
+    monkeypatch.setattr(
+        loop, "train_step", lambda _, updates, *data, recipe: steps.append(updates)
+    )
+    for name in (baselines_cost.BASELINE, baselines_cost.STUDY):
+        baselines_cost.training_step(name=name, model="resnet8", batch=2)()
+        assert len(told) == (name == baselines_cost.STUDY)
+    assert [len(updates.optimizers) for updates in steps] == [1, 2]
+    monkeypatch.setattr(system, "keep_freed_memory", lambda: False)
+    with pytest.raises(RuntimeError, match="only glibc"):
+        baselines_cost.training_step(name=kept[0], model="resnet8", batch=2)
 
 
 @pytest.mark.parametrize("stage", ["", "dev"])
