@@ -38,6 +38,9 @@ def pages(tmp_path_factory):
     trial = {**row, "model": "resnet8", "condition": "muon", "threads": 1}
     trial |= {"train_loss": 0.4, "gain_pp": 0.78, "gain_lo": 0.1, "gain_hi": 1.5}
     tables.write_csv(pd.DataFrame([trial]), tree / "tables" / "recipe.csv")
+    step = {"candidate": "fp32:contiguous", "threads": 1, "ratio": 1.0, "ms": 580.0}
+    step |= {"images_per_second": 220.6}
+    tables.write_csv(pd.DataFrame([step]), tree / "tables" / "training_cost.csv")
     numbers = {key: {"value": "TOLD"} for key in keys}
     (tree / "numbers.json").write_text(json.dumps(numbers))
     code, log, built = books.build(folder, tree)
@@ -58,6 +61,7 @@ def test_the_introduction_shows_its_table_and_hides_its_parameters(pages):
     page = (pages / "introduction.html").read_text()
     assert "91.23 [90.70, 91.80]" in page and 'id="tab-baselines"' in page
     assert "0.78 [0.10, 1.50]" in page and 'id="tab-recipe"' in page
+    assert ">221<" in page and 'id="tab-training-cost"' in page
     assert "q = 13, dequantized 0.1024, error +0.0024" in page
     assert "양자화" in page
     assert 'id="verdict-rules"' in page
