@@ -34,11 +34,6 @@ CANDIDATES = (
 BASELINE, STUDY = CANDIDATES[0], CANDIDATES[-1]
 
 
-def is_alone(name: str) -> bool:
-    """Whether candidate `name` changes, and so needs, a process of its own."""
-    return "kept" in name.split(":")
-
-
 def cost(spec: RunSpec, ctx: Context) -> Values:
     """Milliseconds of one step of each candidate, and its ratio to BASELINE."""
     result = timing.measure(
@@ -59,7 +54,7 @@ def training_step(*, name: str, model: str, batch: int) -> Callable[[], None]:
     from qstudy.training.updates import updates
 
     precision, layout, *how = name.split(":")
-    if is_alone(name) and not system.keep_freed_memory():
+    if "kept" in how and not system.keep_freed_memory():
         raise RuntimeError("only glibc can be told to keep freed memory")
     recipe = Recipe(
         precision=precision,
