@@ -18,7 +18,7 @@ from qstudy.experiments.baselines_recipe import (
 from qstudy.spec import Context, Number, RunRecord, RunSpec, Values
 
 # "precision:layout", then any of ":compiled" (through torch.compile), ":kept" (freed
-# memory stays with the process, see system.keep_freed_memory) and ":muon" (its updates
+# memory stays with the process, see training.memory) and ":muon" (its updates
 # in place of SGD's). The first is what a user writes who changes nothing, the last is
 # how the study trains.
 CANDIDATES = (
@@ -47,14 +47,14 @@ def training_step(*, name: str, model: str, batch: int) -> Callable[[], None]:
     """What a timing worker times: one update of `model`, computed as `name` says."""
     import torch
 
-    from qstudy.measure import system
     from qstudy.models import zoo
     from qstudy.training.loop import train_step
+    from qstudy.training.memory import keep_freed_memory
     from qstudy.training.recipe import Recipe
     from qstudy.training.updates import updates
 
     precision, layout, *how = name.split(":")
-    if "kept" in how and not system.keep_freed_memory():
+    if "kept" in how and not keep_freed_memory():
         raise RuntimeError("only glibc can be told to keep freed memory")
     recipe = Recipe(
         precision=precision,

@@ -6,7 +6,6 @@ fbgemm and x86 engines may saturate at 16 bits, with it they accumulate in 32.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import platform
@@ -40,9 +39,6 @@ FLAGS = {
 _NO_CLASS = ("amx_bf16", "avx512_bf16", "bf16")
 # Variables by which a user makes the libraries use less than the processor has.
 OVERRIDES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-# glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, and what they are set to, in bytes:
-# more than a training step frees, and the most that is sure to be accepted.
-_KEEP = ((-1, 2**30), (-3, 2**25))
 _ARCHITECTURES = {"x86_64": "x86-64", "amd64": "x86-64", "arm64": "aarch64"}
 
 
@@ -145,21 +141,6 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, for what it allocates next.
-
-    Left alone, glibc gives large blocks back to the system, and every training step
-    has the same pages mapped and zeroed again: up to a sixth of its time. Results are
-    the same to the bit. Lasts as long as the process; False, and no change, where the C
-    library is not glibc.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, TypeError, AttributeError):  # Windows, macOS, musl
-        return False
-    return all(mallopt(option, size) for option, size in _KEEP)
 
 
 def versions() -> dict[str, str]:

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from qstudy.measure import system
 from qstudy.training.batches import augmented_batches, normalise
+from qstudy.training.memory import keep_freed_memory
 from qstudy.training.recipe import Recipe
 from qstudy.training.resume import load_state, save_state
 from qstudy.training.updates import Updates, updates
@@ -61,7 +61,7 @@ def train(
     after that many epochs of the schedule, as a kill would, and is there for tests.
     Raises FloatingPointError when the loss is no longer finite.
     """
-    system.keep_freed_memory()
+    keep_freed_memory()
     model.to(memory_format=torch.channels_last).train()
     optimizer = updates(model, recipe)
     average = None

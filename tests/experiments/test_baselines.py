@@ -164,13 +164,12 @@ def test_a_step_is_compared_with_the_plain_one():
 
 def test_a_step_is_timed_alone_and_as_it_is_named(monkeypatch):
     from qstudy.experiments import baselines_cost
-    from qstudy.measure import system
-    from qstudy.training import loop
+    from qstudy.training import loop, memory
 
     spec = baselines.cost_spec("resnet8", threads=1)
     assert spec.params["alone"] == list(baselines_cost.CANDIDATES)
     told, steps = [], []
-    monkeypatch.setattr(system, "keep_freed_memory", lambda: told.append(1) or True)
+    monkeypatch.setattr(memory, "keep_freed_memory", lambda: told.append(1) or True)
     monkeypatch.setattr(
         loop, "train_step", lambda _, updates, *data, recipe: steps.append(updates)
     )
@@ -178,7 +177,7 @@ def test_a_step_is_timed_alone_and_as_it_is_named(monkeypatch):
         baselines_cost.training_step(name=name, model="resnet8", batch=2)()
         assert len(told) == (name == baselines_cost.STUDY)
     assert [len(updates.optimizers) for updates in steps] == [1, 2]
-    monkeypatch.setattr(system, "keep_freed_memory", lambda: False)
+    monkeypatch.setattr(memory, "keep_freed_memory", lambda: False)
     with pytest.raises(RuntimeError, match="only glibc"):
         baselines_cost.training_step(
             name=baselines_cost.STUDY, model="resnet8", batch=2

@@ -1,9 +1,7 @@
 """The machine's description, from given and from this machine's sources."""
 
 import json
-import platform
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -121,34 +119,3 @@ def test_commit_says_dirty_and_unknown(tmp_path, monkeypatch):
     assert system.commit() == f"{clean}-dirty"
     monkeypatch.setenv("PATH", "")
     assert system.commit() == "unknown"
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's setting")
-def test_kept_memory_is_not_mapped_again():
-    code = """
-import resource
-import torch
-from qstudy.measure import system
-
-assert system.keep_freed_memory()
-for turn in range(5):
-    if turn == 1:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    blocks = [torch.ones(2**21) for _ in range(20)]
-    del blocks
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-    faults = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    # Four turns of 160 MiB are 160,000 pages of the usual size.
-    assert int(faults.stdout) < 10_000
-
-
-def test_other_systems_keep_their_way(monkeypatch):
-    def none(name):
-        raise OSError(name)
-
-    for library in (none, lambda name: object()):
-        monkeypatch.setattr(system.ctypes, "CDLL", library)
-        assert not system.keep_freed_memory()
