@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -97,8 +97,9 @@ def scratch(folder: Path) -> Iterator[Path]:
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left, but nothing that another may be writing."""
     for left in folder.glob(f"{SCRATCH_PREFIX}*"):
-        if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # Another process ended meanwhile.
+            if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def put_in_place(finished: Path, path: Path) -> None:

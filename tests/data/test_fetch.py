@@ -45,6 +45,13 @@ def test_scratch_sweeps_what_a_killed_process_left_and_spares_the_living(tmp_pat
     assert list(tmp_path.iterdir()) == [new]
 
 
+def test_scratch_of_another_process_may_go_while_it_is_looked_at(tmp_path, monkeypatch):
+    gone = tmp_path / f"{fetch.SCRATCH_PREFIX}gone"
+    monkeypatch.setattr(type(tmp_path), "glob", lambda *_: iter([gone]))
+    with fetch.scratch(tmp_path) as temporary:
+        assert temporary.is_dir()
+
+
 def test_scratch_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with (
