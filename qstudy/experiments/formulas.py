@@ -130,7 +130,7 @@ def grid(mode: str) -> list[RunSpec]:
             cost_spec(values=4096, seconds=0.05),
             conformance_spec(),
         ]
-    parent = baselines.parent()
+    parent = baselines.published()
     quick = [
         _spec("conventions"),
         *(_spec("operators", engine=engine, cases=4) for engine in ENGINES),

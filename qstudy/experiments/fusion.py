@@ -66,7 +66,7 @@ def grid(mode: str) -> list[RunSpec]:
             _spec("rounding", "resnet8", parent, threads=1),
             *(_timing("resnet8", parent, batch=b, threads=1, **few) for b in (1, 64)),
         ]
-    parent = baselines.parent()
+    parent = baselines.published()
     networks = [(m, parent if m == "resnet20" else None) for m in MODELS]
     quick = [_spec("agreement", *network) for network in networks]
     quick += [_spec("ranges", "resnet20", parent)]

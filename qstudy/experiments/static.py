@@ -84,7 +84,7 @@ def grid(mode: str) -> list[RunSpec]:
     """quick: fp32 and three int8 networks once, one timing. full: the whole map."""
     if mode == "smoke":
         return _smoke()
-    parent = baselines.parent()
+    parent = baselines.published()
     quick = [
         evaluate_spec(parent),
         evaluate_spec(parent, **HEADLINE),
@@ -113,6 +113,10 @@ def grid(mode: str) -> list[RunSpec]:
         for bits in (7, 8):
             how = {**HEADLINE, "engine": engine, "activation_bits": bits}
             specs.setdefault(evaluate_spec(parent, **how))
+    for seed in baselines.NETWORKS["published"]["resnet20"]:
+        other = baselines.published(seed=seed)
+        specs.setdefault(evaluate_spec(other))
+        specs.setdefault(evaluate_spec(other, **HEADLINE))
     for threads in (1, 2):
         for batch in (1, 64):
             specs.setdefault(latency_spec(parent, batch=batch, threads=threads))

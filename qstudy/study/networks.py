@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 # Where a network has several checkpoints, the first of these is meant.
-STAGES = ("published", "dev", "interim")
+STAGES = ("published", "dev")
 
 
 def load(

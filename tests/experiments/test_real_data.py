@@ -34,7 +34,7 @@ def test_it_is_the_cifar10_of_the_papers():
 
 
 def test_the_published_network_predicts_what_was_published():
-    parent = RESULTS.read(baselines.parent())
+    parent = RESULTS.read(baselines.published())
     record = RESULTS.read(static.evaluate_spec(parent.spec))
     model = zoo.build("resnet20")
     zoo.load_checkpoint(model, RESULTS.checkpoint(parent))
@@ -47,7 +47,7 @@ def test_the_published_network_predicts_what_was_published():
 
 
 def test_a_quick_run_agrees_with_the_published_one(tmp_path):
-    spec = static.evaluate_spec(baselines.parent(), **static.HEADLINE)
+    spec = static.evaluate_spec(baselines.published(), **static.HEADLINE)
     context = RunContext(Store(tmp_path), RESULTS, tmp_path / "resume")
     found = static.run(spec, context)
     published = RESULTS.read(spec)

@@ -41,6 +41,14 @@ def test_the_headline_is_in_every_grid_and_no_two_specs_are_alike():
         assert sum(p["method"] == "fp32" for p in evaluated) == len(networks)
 
 
+def test_the_full_grid_has_the_headline_of_every_seed_of_training():
+    grid = {spec.key for spec in static.grid("full")}
+    for seed in (0, 1, 2):
+        parent = baselines.published(seed=seed)
+        assert static.evaluate_spec(parent).key in grid
+        assert static.evaluate_spec(parent, **static.HEADLINE).key in grid
+
+
 def evaluated(seed, *, right, draw=0, **how):
     """The record of a network of `seed` that is right about the first images."""
     spec = static.evaluate_spec(baselines.published(seed=seed), draw=draw, **how)
