@@ -11,7 +11,7 @@ from pathlib import Path
 from qstudy import experiments
 from qstudy.study.collect import collect, rewrite_readme
 from qstudy.study.runner import stale_reason
-from qstudy.study.store import Store
+from qstudy.study.store import Store, checkpoint_of
 from qstudy.study.tree import StudyError
 
 
@@ -30,16 +30,21 @@ def publish(work: Path, results: Path, *, experiment: str = "") -> tuple[int, in
     for each in experiments.ALL:
         for spec in each.grid("full"):
             record = source.read(spec) if chosen in ("", each.NAME) else None
-            if record is None:
-                missing += target.read(spec) is None
-            else:
+            if record is not None:
                 reason = stale_reason(record, work=source, results=target)
                 if reason:
                     raise StudyError(f"run {spec.key} is stale: {reason}; run it again")
                 target.take_over(record, source)
                 published += 1
+            there = target.read(spec)
+            missing += there is None
             kept.add(target.path(spec))
-    for path in (results / "runs").glob("*/*.json"):
+            if there is not None and (made := checkpoint_of(there)):
+                kept.add(results / "checkpoints" / made[0])
+    for path in (
+        *(results / "runs").glob("*/*.json"),
+        *(results / "checkpoints").glob("*.safetensors"),
+    ):
         if path not in kept:
             path.unlink()
             path.with_suffix(".npz").unlink(missing_ok=True)

@@ -50,9 +50,13 @@ def test_publish_leaves_exactly_the_full_grid(filled, toys, tmp_path, monkeypatc
     shutil.copytree(work.root, results)
     old = toys.spec(99)
     Store(results).path(old).write_text("{}")
+    dropped = results / "checkpoints" / "resnet9.safetensors"
+    dropped.write_bytes(b"of a network that the grid no longer names")
     work.path(toys.grid("full")[5]).unlink()
     assert publish(work.root, results) == (7, 0)
     assert not Store(results).path(old).exists()
+    assert not dropped.exists()
+    assert Store(results).checkpoint(Store(results).read(toys.grid("full")[0])).exists()
     assert len(Store(results).records("toy", 1)) == 8
     before = derived(results)
     collect(results, origin="published")
