@@ -135,7 +135,11 @@ def _headline(frame: pd.DataFrame, **changes: Any) -> pd.DataFrame:
 
 
 def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
-    """static.<model>.* of the headline configuration, and static.claim.*."""
+    """static.<model>.* of the headline configuration, and static.claim.*.
+
+    .runs_7bit and .runs_8bit count the first seed's runs, of all settings and draws of
+    calibration images; .resolved_* those whose drop has its whole interval above 0.
+    """
     from qstudy.measure import statistics
 
     frame = tables["static.csv"]
@@ -166,6 +170,13 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
         other = _headline(frame, **changes)
         if len(other):
             quoted[f"{key}.{name}"] = _drop(other.iloc[0])
+    for bits in (7, 8):
+        rows = frame[(frame.activation_bits == bits) & (frame.seed == first.seed)]
+        resolved = rows[rows.drop_lo > 0]
+        quoted[f"{key}.runs_{bits}bit"] = Number(len(rows), "", 0, runs=tuple(rows.run))
+        quoted[f"{key}.resolved_{bits}bit"] = Number(
+            len(resolved), "", 0, n=len(rows), runs=tuple(resolved.run)
+        )
     if "static_seeds.csv" in tables:
         seeds = tables["static_seeds.csv"]
         for name in ("mean", "min", "max"):

@@ -84,6 +84,27 @@ def test_the_drop_is_told_of_the_first_seed_and_its_range_over_all():
     assert set(drawn.data.seed) == {0}
 
 
+def test_the_resolved_drops_of_the_first_seed_are_counted_by_bit_width():
+    narrow = {**static.HEADLINE, "activation_bits": 7}
+    said = static.numbers(
+        static.tables(
+            [
+                evaluated(0, right=920),
+                evaluated(0, right=920, **static.HEADLINE),
+                evaluated(0, right=900, draw=1, **static.HEADLINE),
+                evaluated(0, right=940, draw=2, **static.HEADLINE),
+                evaluated(0, right=890, **narrow),
+                evaluated(1, right=920),
+                evaluated(1, right=900, **static.HEADLINE),
+            ]
+        )
+    )
+    assert said["static.resnet20.runs_8bit"].value == 3
+    assert said["static.resnet20.resolved_8bit"].value == 1
+    assert said["static.resnet20.runs_7bit"].value == 1
+    assert said["static.resnet20.resolved_7bit"].value == 1
+
+
 def test_one_seed_has_no_range():
     made = static.tables(
         [evaluated(0, right=920), evaluated(0, right=918, **static.HEADLINE)]
