@@ -57,7 +57,7 @@ def _drops(records: list[RunRecord]) -> dict[str, Any]:
 def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     """fp32.csv and static.csv: a row a network; static_latency.csv: a row a ratio.
 
-    static_seeds.csv, where there are several: a row a seed of training.
+    static_seeds.csv: the headline configuration, a row a seed of training.
     """
     evaluated = [r for r in records if r.spec.params["task"] == "evaluate"]
     drops = _drops(evaluated)
@@ -70,9 +70,8 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         "static.csv": frame,
     }
     seeds = _headline(frame, seed=None).groupby("seed", as_index=False).first()
-    if len(seeds) > 1:
-        tops = fp32.set_index("seed").top1.rename("fp32_top1")
-        made["static_seeds.csv"] = seeds.join(tops, on="seed")[[*_SEEDS]]
+    tops = fp32.set_index("seed").top1.rename("fp32_top1")
+    made["static_seeds.csv"] = seeds.join(tops, on="seed")[[*_SEEDS]]
     timed = [
         row
         for r in records
@@ -177,13 +176,12 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
         quoted[f"{key}.resolved_{bits}bit"] = Number(
             len(resolved), "", 0, n=len(rows), runs=tuple(resolved.run)
         )
-    if "static_seeds.csv" in tables:
-        seeds = tables["static_seeds.csv"]
-        for name in ("mean", "min", "max"):
-            drop = getattr(seeds.drop_pp, name)()
-            quoted[f"{key}.drop_{name}"] = Number(
-                drop, "pp", 2, n=len(seeds), runs=tuple(seeds.run)
-            )
+    seeds = tables["static_seeds.csv"]
+    for name in ("mean", "min", "max") if len(seeds) > 1 else ():
+        drop = getattr(seeds.drop_pp, name)()
+        quoted[f"{key}.drop_{name}"] = Number(
+            drop, "pp", 2, n=len(seeds), runs=tuple(seeds.run)
+        )
     if "static_latency.csv" in tables:
         quoted |= _speed_numbers(key, tables["static_latency.csv"])
     return quoted
