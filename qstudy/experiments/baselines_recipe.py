@@ -82,7 +82,7 @@ STEP_GOAL = 2.4
 # Stage and network: the seeds that are trained. All of them are reported.
 NETWORKS: dict[str, dict[str, tuple[int, ...]]] = {
     "dev": {"resnet20": (0,), "resnet8": (0,)},
-    "published": {"resnet20": SEEDS, "resnet8": (0, 1)},
+    "published": {"resnet20": SEEDS, "resnet8": SEEDS},
 }
 
 
