@@ -28,7 +28,7 @@ def tables(
     if trained:
         frame = pd.DataFrame([_row(r, "stage") for r in trained])
         made["baselines.csv"] = frame.sort_values(
-            ["model", "stage", "seed"], ignore_index=True
+            ["parameters", "stage", "seed"], ignore_index=True
         )
     if trials:
         bases = {_setting(r): r for r in trials if r.spec.params["condition"] == "base"}
