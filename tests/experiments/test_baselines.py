@@ -85,12 +85,15 @@ def test_a_trial_without_a_base_has_no_gain():
     assert made["recipe_summary.csv"].gain_pp.isna().all()
 
 
+PARAMETERS = {"resnet8": 78042, "resnet14": 175258, "resnet20": 272474}
+
+
 def network(model, seed, top1, stage="published"):
     spec = {"dev": baselines.dev, "published": baselines.published}[stage]
     values = {
         "top1": Value(top1, "%", "stochastic", top1 - 1, top1 + 1),
         "loss": Value(0.1, "nat", "stochastic"),
-        "parameters": Value(272474, "count", "exact"),
+        "parameters": Value(PARAMETERS[model], "count", "exact"),
     }
     arrays = {"predictions": np.zeros(10, np.uint8)}
     return record(spec(model, seed=seed), Values(values, arrays=arrays))
@@ -101,6 +104,7 @@ def test_seeds_of_a_network_give_its_mean_and_range():
     records += [network("resnet20", 0, 91.0, "dev"), network("resnet14", 0, 91.5)]
     made = baselines.tables(records)
     frame = made["baselines.csv"]
+    assert frame.model.tolist() == ["resnet14", *["resnet20"] * 4]
     assert frame.stage.tolist() == ["published", "dev", *["published"] * 3]
     assert frame.split.tolist() == ["test", "validation", *["test"] * 3]
     said = baselines.numbers(made)
@@ -110,6 +114,12 @@ def test_seeds_of_a_network_give_its_mean_and_range():
     assert (said[f"{key}.top1_min"].value, said[f"{key}.top1_max"].value) == (92, 92.6)
     assert len(said[f"{key}.top1_mean"].runs) == said[f"{key}.top1_mean"].n == 3
     assert "baselines.resnet14.published.top1_mean" not in said
+
+
+def test_networks_are_listed_by_size_not_by_name():
+    records = [network(model, 0, 90.0) for model in ("resnet20", "resnet8", "resnet14")]
+    listed = baselines.tables(records)["baselines.csv"]
+    assert listed.model.tolist() == ["resnet8", "resnet14", "resnet20"]
 
 
 @pytest.mark.parametrize(
