@@ -73,7 +73,8 @@ def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:
 
     Parameters are `mode` ("read", "smoke", "quick" or "full"), `seed`, `results` (a
     results tree; "" is the repository's) and the chapter's own. Raises ValueError for
-    an unknown name, mode or parameter and TypeError for a wrong type, both in one line.
+    an unknown name, mode or parameter, TypeError for a wrong type, and StudyError for a
+    changed parameter where the mode computes nothing, each in one line.
     """
     from qstudy import experiments  # imports no torch; kept off `import qstudy`
 
@@ -140,6 +141,11 @@ def _compute(
         done = own.read(mine) if changed and store.read(mine) is None else None
         if done is not None:
             store.take_over(done, own)
+    if changed and not specs:
+        raise StudyError(
+            f"mode {mode!r} computes nothing in chapter {name!r}, so {changed} would "
+            "change nothing: pass -p mode full, or smoke for generated data"
+        )
     runner.run_missing(specs, work=store, results=Store(published))
     complete = mode != "smoke" and not changed
     collect.collect(tree, published=published if complete else None)

@@ -21,20 +21,20 @@ def work(tmp_path_factory):
 
 @pytest.mark.parametrize("name", notebooks.chapters())
 def test_chapter_in_smoke_mode(name, work):
-    mode = "smoke" if name in experiments.NAMES else "read"
     output = work / f"{name}.ipynb"
-    notebooks.execute(name, output, parameters={"mode": mode})
+    notebooks.execute(name, output, parameters={"mode": "smoke"})
     executed = nbformat.read(output, as_version=4)
     outputs = [o for c in executed.cells for o in c.get("outputs", [])]
-    if mode == "smoke":
-        kinds = {kind for o in outputs for kind in o.get("data", {})}
-        assert {"image/svg+xml", "text/markdown"} <= kinds
-        started = time.monotonic()
-        notebooks.execute(name, output, parameters={"mode": mode})
-        again = nbformat.read(output, as_version=4)
-        told = str([o for c in again.cells for o in c.get("outputs", [])])
-        assert "runs are there" in told, "a second execution must compute nothing"
-        assert time.monotonic() - started < 60
+    kinds = {kind for o in outputs for kind in o.get("data", {})}
+    assert "text/markdown" in kinds
+    # The introduction has tables only.
+    assert "image/svg+xml" in kinds or name not in experiments.NAMES
+    started = time.monotonic()
+    notebooks.execute(name, output, parameters={"mode": "smoke"})
+    again = nbformat.read(output, as_version=4)
+    told = str([o for c in again.cells for o in c.get("outputs", [])])
+    assert "runs are there" in told, "a second execution must compute nothing"
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(

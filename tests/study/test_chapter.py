@@ -74,6 +74,13 @@ def test_what_a_changed_chapter_lacks_is_named_and_stops_nothing(trees):
         qstudy.chapter("toy", {"mode": "smoke"}).figure("toy_none")
 
 
+def test_a_changed_parameter_of_a_mode_that_computes_nothing(trees, toys, monkeypatch):
+    monkeypatch.setattr(toys, "grid", lambda mode: [])
+    with pytest.raises(StudyError, match=r"'quick' computes nothing .* -p mode full"):
+        qstudy.chapter("toy", {"mode": "quick", "seed": 5})
+    assert not (trees / "work").exists()
+
+
 def test_runs_that_a_parameter_does_not_touch_are_not_repeated(trees, capsys):
     qstudy.chapter("toy", {"mode": "quick"})
     capsys.readouterr()
