@@ -174,10 +174,14 @@ class Context(Protocol):
 
 
 class Experiment(Protocol):
-    """The interface of a module in qstudy.experiments."""
+    """What a package in qstudy.experiments offers to the study.
+
+    `PARAMETERS` are the chapter's own parameters with their defaults.
+    """
 
     NAME: str
     VERSION: int
+    PARAMETERS: dict[str, Any]
 
     def grid(self, mode: str) -> list[RunSpec]: ...
 

@@ -1,4 +1,12 @@
-"""One module a chapter, in chapter order; a new chapter is one new module here."""
+"""One package a chapter, in chapter order; a new chapter is one new package here.
+
+Each has the same rooms: `grid` (the runs, and the configuration that prose quotes),
+`tasks` (what is measured), `tables`, `figures` and `numbers`; a room that has grown
+has others beside it, named after it (`tasks_training`, `figures_speed`). The package
+itself offers the interface, `spec.Experiment`, so that there `grid`, `tables`,
+`figures` and `numbers` are the functions and not the modules that hold them. What
+several chapters share lies beside the packages: `timing`, `evaluation`.
+"""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def conformance(
     qstudy.methods.conformance. Exit 1 if your implementation differs anywhere.
     """
     from qstudy.methods import conformance as kit
-    from qstudy.methods import implementations
+    from qstudy.methods.conformance import implementations
 
     chosen = implementations.installed()
     if implementation:

@@ -72,7 +72,7 @@ def _text_network(record: RunRecord, path: Path) -> nn.Module:
     from torch import nn
 
     from qstudy.data import weights
-    from qstudy.experiments import dynamic_inputs
+    from qstudy.experiments.dynamic import inputs as dynamic_inputs
     from qstudy.models import text
 
     model = record.spec.params["model"]

@@ -6,6 +6,7 @@ import pytest
 
 from qstudy import data
 from qstudy.experiments import baselines, static
+from qstudy.experiments.static.grid import HEADLINE, evaluate_spec
 from qstudy.measure import accuracy, system
 from qstudy.models import zoo
 from qstudy.study.runner import RunContext
@@ -35,7 +36,7 @@ def test_it_is_the_cifar10_of_the_papers():
 
 def test_the_published_network_predicts_what_was_published():
     parent = RESULTS.read(baselines.published())
-    record = RESULTS.read(static.evaluate_spec(parent.spec))
+    record = RESULTS.read(evaluate_spec(parent.spec))
     model = zoo.build("resnet20")
     zoo.load_checkpoint(model, RESULTS.checkpoint(parent))
     images, _ = data.load("cifar10", "test")
@@ -47,7 +48,7 @@ def test_the_published_network_predicts_what_was_published():
 
 
 def test_a_quick_run_agrees_with_the_published_one(tmp_path):
-    spec = static.evaluate_spec(baselines.published(), **static.HEADLINE)
+    spec = evaluate_spec(baselines.published(), **HEADLINE)
     context = RunContext(Store(tmp_path), RESULTS, tmp_path / "resume")
     found = static.run(spec, context)
     published = RESULTS.read(spec)

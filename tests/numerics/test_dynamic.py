@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from qstudy.measure import system
-from qstudy.methods import dynamic_kernels
+from qstudy.methods.dynamic import kernels
 from qstudy.numerics.dynamic import activation_qparams, dynamic_linear
 
-HERE = dynamic_kernels.kernels()
+HERE = kernels.kernels()
 WITH_VNNI = pytest.mark.skipif(
     "vnni" not in system.describe()["isa_class"], reason="other kernels without VNNI"
 )
@@ -41,7 +41,7 @@ def test_every_kernel_gives_the_same_bits(
 ):
     linear, generator = layer(inputs, outputs, bias=bias, seed=seed)
     x = torch.randn(rows, inputs, generator=generator) * 2 + offset
-    outcome = dynamic_kernels.compare(kernel, linear, x)
+    outcome = kernels.compare(kernel, linear, x)
     assert outcome.count == rows * outputs and outcome.differing == 0
 
 
@@ -50,10 +50,10 @@ def test_the_order_of_the_last_multiplications_is_seen():
     kernel = next(k for k in HERE if k.engine == "fbgemm")
     linear, generator = layer(384, 384, bias=True, seed=0)
     x = torch.randn(32, 384, generator=generator)
-    codes, scale = dynamic_kernels.quantized_weight(
+    codes, scale = kernels.quantized_weight(
         linear.weight.detach(), granularity=kernel.granularity
     )
-    theirs = dynamic_kernels.theirs(kernel, linear, x)
+    theirs = kernels.theirs(kernel, linear, x)
     other = dynamic_linear(
         x,
         codes,
@@ -71,7 +71,7 @@ def test_the_order_of_the_last_multiplications_is_seen():
 def test_the_result_is_within_the_bound_of_the_exact_product(seed, scale):
     linear, generator = layer(24, 10, bias=True, seed=seed)
     x = torch.randn(6, 24, generator=generator) * scale
-    codes, weight_scale = dynamic_kernels.quantized_weight(
+    codes, weight_scale = kernels.quantized_weight(
         linear.weight.detach(), granularity="per_channel"
     )
     for activation in ("per_tensor", "per_token"):
@@ -90,7 +90,7 @@ def test_rows_do_not_disturb_each_other_per_token_but_do_per_tensor():
     linear, generator = layer(16, 8, bias=False, seed=3)
     x = torch.randn(4, 16, generator=generator)
     loud = torch.cat([x, 100 * x[:1]])
-    codes, scale = dynamic_kernels.quantized_weight(
+    codes, scale = kernels.quantized_weight(
         linear.weight.detach(), granularity="per_channel"
     )
     one, other = (

@@ -1,0 +1,240 @@
+"""The records of the dynamic chapter as tables."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qstudy.experiments.dynamic import tables_layers, tables_speed
+from qstudy.experiments.dynamic.forms import FORMS
+from qstudy.experiments.dynamic.grid import NAME
+from qstudy.spec import RunRecord
+
+# The tiny networks of smoke runs stand in the tables under their own names.
+MODELS = (
+    "lstm", "lstm_512", "lstm_1024", "minilm", "bert_base", "mlp", "linear_1024",
+    "linear_4096", "tiny_lstm", "tiny_encoder", "tiny_mlp",
+)  # fmt: skip
+
+
+def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
+    """dynamic_quality, _size, _ngram, _training, _ranges, _kernels and _latency.csv."""
+    by_task: dict[str, list[RunRecord]] = {}
+    for record in records:
+        by_task.setdefault(record.spec.params["task"], []).append(record)
+    makers = {
+        "quality": ("quality", _quality),
+        "size": ("quality", _size),
+        "training": ("train", _training),
+        "ngram": ("ngram", _ngram),
+        "ranges": ("ranges", tables_layers.ranges_table),
+        "kernels": ("kernels", tables_layers.kernels_table),
+        "latency": ("latency", _latency),
+    }
+    return {
+        f"{NAME}_{name}.csv": make(by_task[task])
+        for name, (task, make) in makers.items()
+        if task in by_task
+    }
+
+
+def _ordered(frame: pd.DataFrame, *more: str) -> pd.DataFrame:
+    """By the house's order of models and forms, then by the columns `more`."""
+    places = {
+        "model": {name: i for i, name in enumerate(MODELS)},
+        "form": {name: i for i, name in enumerate(FORMS)},
+    }
+    keys = [c for c in ("model", "form") if c in frame] + list(more)
+    return frame.sort_values(
+        keys,
+        key=lambda c: c.map(places[c.name]) if c.name in places else c,
+        ignore_index=True,
+    )
+
+
+def _about(record: RunRecord) -> dict[str, Any]:
+    params = record.spec.params
+    form = FORMS[params["how"]]
+    return {
+        "model": params["model"],
+        "dataset": params["dataset"],
+        "method": form.method,
+        "form": form.how,
+        "engine": form.engine or None,
+        "weight_bits": form.weight_bits,
+        "activation_bits": form.activation_bits,
+        "granularity": form.granularity or None,
+    }
+
+
+def _strata(record: RunRecord) -> np.ndarray:
+    """The genre of each test text, kept with the record: collecting reads no corpus."""
+    return record.arrays["genre"]
+
+
+def _quality(records: list[RunRecord]) -> pd.DataFrame:
+    """One row a network in one form; differences are paired with its fp32 form."""
+    from qstudy.measure import clusters
+
+    reference = {
+        r.spec.params["model"]: r for r in records if r.spec.params["how"] == "fp32"
+    }
+    rows = []
+    for r in records:
+        base = reference.get(r.spec.params["model"])
+        lstm = "loss" in r.arrays
+        hits, counts = _hits(r)
+        top1 = clusters.by_text(100 * hits, counts, _strata(r))
+        row = {**_about(r), "split": "test", "n": top1.n, "units": int(counts.sum())}
+        row |= {"top1": top1.value, "top1_lo": top1.low, "top1_hi": top1.high}
+        if lstm:
+            row |= _perplexity(r.arrays["loss"], counts, _strata(r))
+        if base is not None and base is not r:
+            drop = clusters.by_text(100 * (_hits(base)[0] - hits), counts, _strata(r))
+            row |= {"drop_pp": drop.value, "drop_lo": drop.low, "drop_hi": drop.high}
+            if lstm:
+                row |= _increase(r, base, counts)
+            if "embeddings" in r.arrays:
+                row |= agreement(base.arrays["embeddings"], r.arrays["embeddings"])
+        rows.append({**row, "origin": r.origin, "run": r.spec.key})
+    return _ordered(pd.DataFrame(rows))
+
+
+def _hits(record: RunRecord) -> tuple[np.ndarray, np.ndarray]:
+    """Per test text: how many of its tokens or passages are right, of how many."""
+    from qstudy.measure import clusters
+
+    arrays = record.arrays
+    if "hits" in arrays:
+        return arrays["hits"].astype(float), arrays["tokens"].astype(float)
+    texts = int(arrays["text"].max()) + 1
+    ones = np.ones(len(arrays["text"]))
+    return (
+        clusters.per_text(arrays["correct"], arrays["text"], texts=texts),
+        clusters.per_text(ones, arrays["text"], texts=texts),
+    )
+
+
+def _perplexity(loss: np.ndarray, tokens: np.ndarray, strata: Any) -> dict[str, float]:
+    from qstudy.measure import clusters
+
+    mean = clusters.by_text(loss, tokens, strata)
+    return {
+        "perplexity": float(np.exp(mean.value)),
+        "perplexity_lo": float(np.exp(mean.low)),
+        "perplexity_hi": float(np.exp(mean.high)),
+    }
+
+
+def _increase(record: RunRecord, base: RunRecord, tokens: np.ndarray) -> dict:
+    """By how many percent the perplexity rises over fp32, paired by text."""
+    from qstudy.measure import clusters
+
+    change = clusters.by_text(
+        record.arrays["loss"] - base.arrays["loss"], tokens, _strata(record)
+    )
+    names = ("perplexity_rise_pct", "rise_lo", "rise_hi")
+    ends = (change.value, change.low, change.high)
+    return {n: float(100 * np.expm1(e)) for n, e in zip(names, ends, strict=True)}
+
+
+def agreement(base: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """How alike the embeddings (n, width) of two forms are.
+
+    `cosine` is the mean over passages, `cosine_min` the worst; `rank_correlation` is
+    Spearman's, of the similarities of all pairs of passages.
+    """
+    from scipy.stats import spearmanr
+
+    a, b = (
+        x / np.linalg.norm(x, axis=1, keepdims=True)
+        for x in (base.astype(np.float64), other.astype(np.float64))
+    )
+    cosine = (a * b).sum(1)
+    pairs = np.triu_indices(len(a), k=1)
+    return {
+        "cosine": float(cosine.mean()),
+        "cosine_min": float(cosine.min()),
+        "rank_correlation": float(
+            spearmanr((a @ a.T)[pairs], (b @ b.T)[pairs]).statistic
+        ),
+    }
+
+
+def _size(records: list[RunRecord]) -> pd.DataFrame:
+    rows = []
+    whole = {
+        r.spec.params["model"]: r["size_mib/file"]
+        for r in records
+        if r.spec.params["how"] == "fp32"
+    }
+    for r in records:
+        if "size_mib/file" not in r.values:
+            continue
+        parts = {
+            f"{p}_mib": r[f"size_mib/{p}"] for p in ("embedding", "weight", "other")
+        }
+        base = whole.get(r.spec.params["model"])
+        rows.append(
+            {
+                **_about(r),
+                **parts,
+                "size_mib": r["size_mib/file"],
+                "ratio": base / r["size_mib/file"] if base else None,
+                "parameters": r["parameters"],
+                "quantized_pct": 100 * r["quantized_parameters"] / r["parameters"],
+                "left_in_float": ", ".join(json.loads(str(r["left_in_float"]))) or None,
+                "origin": r.origin,
+                "run": r.spec.key,
+            }
+        )
+    return _ordered(pd.DataFrame(rows))
+
+
+def _training(records: list[RunRecord]) -> pd.DataFrame:
+    rows = [
+        {
+            "model": r.spec.params["model"],
+            "dataset": r.spec.params["dataset"],
+            "split": "validation",
+            "seed": r.spec.seed,
+            "epochs": r.spec.params["recipe"]["epochs"],
+            "perplexity": _maybe(r, "validation_perplexity"),
+            "top1": _maybe(r, "validation_top1"),
+            "minutes": r.seconds / 60,
+            "origin": r.origin,
+            "run": r.spec.key,
+        }
+        for r in records
+    ]
+    return _ordered(pd.DataFrame(rows))
+
+
+def _maybe(record: RunRecord, name: str) -> Any:
+    return record[name] if name in record.values else None
+
+
+def _ngram(records: list[RunRecord]) -> pd.DataFrame:
+    rows = []
+    for r in records:
+        row = _perplexity(r.arrays["loss"], r.arrays["tokens"], _strata(r))
+        rows.append(
+            {
+                "model": r.spec.params["model"],
+                "dataset": r.spec.params["dataset"],
+                "split": "test",
+                "discount": r["discount"],
+                "n": len(r.arrays["tokens"]),
+                **row,
+                "origin": r.origin,
+                "run": r.spec.key,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _latency(records: list[RunRecord]) -> pd.DataFrame:
+    return _ordered(tables_speed.latency_table(records), *tables_speed.ORDER)
