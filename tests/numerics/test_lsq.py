@@ -36,7 +36,7 @@ def gradients(function, *tensors, gradient):
 
 
 def pseudocode(v, s, *, codes, g):
-    """The paper's pseudocode: gradscale, roundpass and clip, differentiated by torch."""
+    """The paper's own: gradscale, roundpass and clip, differentiated by torch."""
 
     def scaled(x):
         return (x - x * g).detach() + x * g
