@@ -76,11 +76,37 @@ def fold_bn(
             f"var + eps is {spread.min().item()} somewhere: it must be positive, "
             "so that it has a square root to divide by"
         )
-    scale = spread.rsqrt() if gamma is None else gamma.to(dtype) * spread.rsqrt()
-    shift = -mean.to(dtype) if bias is None else bias.to(dtype) - mean.to(dtype)
-    shift = shift * scale if beta is None else shift * scale + beta.to(dtype)
-    broadcast = scale.reshape(-1, *[1] * (weight.dim() - 1))  # (Cout, 1, 1, 1)
-    return (weight.to(dtype) * broadcast).to(weight.dtype), shift.to(weight.dtype)
+    affine = {name: v.to(dtype) if v is not None else None for name, v in named.items()}
+    scale, shift = bn_affine(**affine, eps=eps)
+    return (
+        (weight.to(dtype) * per_channel(scale, weight.dim())).to(weight.dtype),
+        shift.to(weight.dtype),
+    )
+
+
+def bn_affine(
+    *,
+    bias: Tensor | None,
+    mean: Tensor,
+    var: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    """s and b' of the module's formula, each (Cout,), and nothing checked.
+
+    Differentiable, and free of branches on data, so that training compiles with it.
+    """
+    scale = (var + eps).rsqrt()
+    if gamma is not None:
+        scale = gamma * scale
+    shift = (-mean if bias is None else bias - mean) * scale
+    return scale, shift if beta is None else shift + beta
+
+
+def per_channel(vector: Tensor, dims: int, *, axis: int = 0) -> Tensor:
+    """(C,) as a view that broadcasts along `axis` of a tensor of `dims` dimensions."""
+    return vector.reshape([-1 if d == axis else 1 for d in range(dims)])
 
 
 def find_pairs(model: nn.Module) -> list[Pair]:
