@@ -53,24 +53,50 @@ def choose_qparams(
     codes with the convention "unsigned" and the reverse.
     """
     low, high = _range(low, high)
-    if scheme not in SCHEMES:
-        raise ValueError(f"scheme {scheme!r} is not one of {SCHEMES}")
     if bool(((low > 0) | (high < 0)).any()) and not contain_zero:
         raise ValueError(
             f"range {_first(low)} to {_first(high)} does not contain zero: let it be "
             "widened (contain_zero=True)"
         )
+    scale, zero = scale_and_zero_point(
+        low,
+        high,
+        codes=codes,
+        scheme=scheme,
+        convention=convention,
+        smallest_scale=smallest_scale,
+        rounding=rounding,
+    )
+    return QParams(scale, zero, codes, granularity or PerTensor())
+
+
+def scale_and_zero_point(
+    low: Tensor,
+    high: Tensor,
+    *,
+    codes: CodeRange,
+    scheme: str = "affine",
+    convention: str = "max_code",
+    smallest_scale: float = 0.0,
+    rounding: str = "half_even",
+) -> tuple[Tensor, Tensor]:
+    """The arithmetic of `choose_qparams`: (float scale, int32 zero point).
+
+    Reads no value of its tensors, so that a training step can be compiled: a range that
+    is NaN, infinite or reversed is not refused but gives a scale that is none. Raises
+    ValueError for unknown names.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme {scheme!r} is not one of {SCHEMES}")
     low, high = low.clamp(max=0), high.clamp(min=0)
     if scheme == "affine":
         scale = _usable((high - low) / (codes.levels - 1), smallest_scale)
         zero = codes.low - round_to_integer(low / scale, rounding=rounding)
-        zero = zero.clamp(codes.low, codes.high).to(torch.int32)
-    else:
-        scale = _usable(_symmetric(low, high, codes, convention), smallest_scale)
-        # Zero among signed codes, the middle of unsigned ones.
-        middle = 0 if codes.low < 0 else (codes.low + codes.high + 1) // 2
-        zero = torch.full_like(scale, middle).to(torch.int32)
-    return QParams(scale, zero, codes, granularity or PerTensor())
+        return scale, zero.clamp(codes.low, codes.high).to(torch.int32)
+    scale = _usable(_symmetric(low, high, codes, convention), smallest_scale)
+    # Zero among signed codes, the middle of unsigned ones.
+    middle = 0 if codes.low < 0 else (codes.low + codes.high + 1) // 2
+    return scale, torch.full_like(scale, middle).to(torch.int32)
 
 
 def _symmetric(low: Tensor, high: Tensor, codes: CodeRange, convention: str) -> Tensor:
