@@ -164,35 +164,43 @@ class FakeQuantize(nn.Module):
     def set_range(self, low: Tensor | float, high: Tensor | float) -> None:
         """Copy a range into the module's own tensors, which are never rebound.
 
-        Raises ValueError for another shape, NaN, infinite or reversed ranges, for one
-        that is zero throughout, and for negative values under PACT.
+        Raises ValueError as `checked_range`.
         """
-        held = self.range()
-        low, high = (
-            torch.as_tensor(end, dtype=held[0].dtype).detach() for end in (low, high)
-        )
-        if low.shape != held[0].shape or high.shape != held[0].shape:
-            raise ValueError(
-                f"{self._said()} is given a range of shape {tuple(low.shape)} and "
-                f"{tuple(high.shape)}: {tuple(held[0].shape)} is needed"
-            )
-        _checked(low, high, self._said())
-        if bool((low == 0).all() and (high == 0).all()):
-            raise ValueError(
-                f"{self._said()} is given the range 0 to 0: what it quantizes was all "
-                "zero; calibrate on other data, or leave the layer out"
-            )
+        low, high = self.checked_range(low, high)
         with torch.no_grad():
             if self.config.ranges == "pact":
-                if bool(low < 0) or bool(high <= 0):
-                    raise ValueError(
-                        f"{self._said()} is given the range {low.item()} to "
-                        f"{high.item()}: PACT clips what a ReLU gives, 0 to alpha"
-                    )
                 self.alpha.copy_(high)
             else:
                 self.low.copy_(low)
                 self.high.copy_(high)
+
+    def checked_range(
+        self, low: Tensor | float, high: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
+        """`low` and `high` as tensors that this quantizer can have for its range.
+
+        Raises ValueError for another shape, NaN, infinite or reversed ranges, for one
+        that is zero throughout, and for negative values under PACT.
+        """
+        shape, dtype = self.range()[0].shape, self.range()[0].dtype
+        low, high = (torch.as_tensor(end, dtype=dtype).detach() for end in (low, high))
+        if low.shape != shape or high.shape != shape:
+            raise ValueError(
+                f"{self._said()} is given a range of shape {tuple(low.shape)} and "
+                f"{tuple(high.shape)}: {tuple(shape)} is needed"
+            )
+        _check_ends(low, high, self._said())
+        if not bool((low != 0).any() or (high != 0).any()):
+            raise ValueError(
+                f"{self._said()} is given the range 0 to 0: what it quantizes was all "
+                "zero; calibrate on other data, or leave the layer out"
+            )
+        if self.config.ranges == "pact" and not bool((low >= 0) & (high > 0)):
+            raise ValueError(
+                f"{self._said()} is given the range {low.item()} to {high.item()}: "
+                "PACT clips what a ReLU gives, 0 to alpha"
+            )
+        return low, high
 
     def qparams(self) -> QParams:
         """Scale, zero point and codes, as an integer network needs them; checked.
@@ -204,26 +212,26 @@ class FakeQuantize(nn.Module):
         return QParams(scale.detach(), zero, self.config.codes, self.config.layout)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.numel() and not torch.compiler.is_compiling():
-            self._check_input(x)
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         if self.config.ranges == "moving_average" and self.training:
-            self._observe(wide.detach())
-        if not torch.compiler.is_compiling() and bool(self.quantizing):
-            self._check_range()
-        if self.config.ranges == "pact":
-            clipped = pact_clip(wide, self._alpha())
-        else:
-            clipped = wide
+            self._observe(x.detach())
+        return self.round(x)
+
+    def round(self, x: Tensor) -> Tensor:
+        """What `forward` gives, the range left as it is."""
+        if not torch.compiler.is_compiling():
+            self._check(x)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        pact = self.config.ranges == "pact"
+        clipped = pact_clip(wide, self._alpha()) if pact else wide
         scale, zero = self._scale_and_zero_point()
-        layout = self.config.layout
+        expand = self.config.layout.expand
         rounded, inside = round_to_codes(
             clipped.detach(),
-            scale=layout.expand(scale.detach().to(wide.dtype), wide),
-            zero_point=layout.expand(zero.to(wide.dtype), wide),
+            scale=expand(scale.detach().to(wide.dtype), wide),
+            zero_point=expand(zero.to(wide.dtype), wide),
             codes=self.config.codes,
         )
-        if self.config.ranges == "pact":  # clipped already, gradients included
+        if pact:  # clipped already, its gradients included
             surrogate = torch.where(self.quantizing, clipped, wide)
         else:
             surrogate = torch.where(inside | ~self.quantizing, wide, 0.0)
@@ -256,13 +264,16 @@ class FakeQuantize(nn.Module):
         else:
             low, high = torch.aminmax(self.config.layout.grouped(x), dim=1)
         for held, seen in ((self.low, low), (self.high, high)):
+            seen = seen.to(held.dtype)
             moved = held + self.config.averaging_constant * (seen - held)
             moved = torch.where(torch.isnan(held), seen, moved)
             held.copy_(torch.where(self.observing, moved, held))
 
-    def _check_input(self, x: Tensor) -> None:
+    def _check(self, x: Tensor) -> None:
         if not x.is_floating_point():
             raise ValueError(f"{self._said()} is given {x.dtype}: floats are needed")
+        if bool(self.quantizing):
+            self._check_range()
 
     def _check_range(self) -> None:
         low, high = self.range()
@@ -272,7 +283,7 @@ class FakeQuantize(nn.Module):
                 "observing on, and look for NaN in what it was shown"
             )
         if self.config.ranges != "pact":
-            _checked(low, high, self._said())
+            _check_ends(low, high, self._said())
 
     def _said(self) -> str:
         return f"fake-quantizer {self.name!r}"
@@ -283,7 +294,7 @@ class FakeQuantize(nn.Module):
         return f"{c.bits} bits, {sort}, {c.scheme}, {c.granularity}, {c.ranges}"
 
 
-def _checked(low: Tensor, high: Tensor, who: str) -> None:
+def _check_ends(low: Tensor, high: Tensor, who: str) -> None:
     fine = torch.isfinite(low) & torch.isfinite(high) & (low <= high)
     if not bool(fine.all()):
         bad = ~fine
