@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from qstudy.methods.bnfold import ConvBn2d
 from qstudy.methods.fakequant import FakeQuantize
-from qstudy.methods.layers import RoundedLayer
+from qstudy.methods.simulate.layers import RoundedLayer
 from qstudy.numerics import calibration
 from qstudy.numerics.calibration import Calibrator
 from qstudy.numerics.qparams import range_of

@@ -11,9 +11,17 @@ from torch import nn
 from qstudy.methods.bnfold import BN_STRATEGIES, ConvBn2d
 from qstudy.methods.frozen import inductor_noise
 from qstudy.methods.fusion import fold_bn
-from qstudy.methods.layers import SameScale
-from qstudy.methods.ranges import OBSERVERS, calibrate, in_float, layers, quantizers
-from qstudy.methods.simulate import SimulateConfig, config_of, simulate
+from qstudy.methods.simulate import (
+    OBSERVERS,
+    SimulateConfig,
+    calibrate,
+    config_of,
+    in_float,
+    layers,
+    quantizers,
+    simulate,
+)
+from qstudy.methods.simulate.layers import SameScale
 from qstudy.models import zoo
 from qstudy.models.resnet import Add
 from qstudy.numerics.mapping import code_range, fake_quantize

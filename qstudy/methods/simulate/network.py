@@ -3,7 +3,7 @@
 `simulate` puts fake-quantizers where an integer engine rounds: on the weights of every
 layer, and on what each kernel gives back, which is a layer with its normalization and
 clamp, an addition with its clamp, a concatenation, a pooling, and the input. Where and
-how wide is one rule for all chapters: qstudy.methods.placement.
+how wide is one rule for all chapters: qstudy.methods.simulate.placement.
 
 Activations have unsigned affine codes, so that what a ReLU gives has zero point 0 and
 codes 0 to 2^b - 1; weights have signed symmetric ones. What an average pooling gives
@@ -20,10 +20,10 @@ from torch import fx, nn
 
 from qstudy.methods.bnfold import BN_STRATEGIES, ConvBn2d
 from qstudy.methods.fakequant import FakeQuantize, FakeQuantizeConfig
-from qstudy.methods.layers import RoundedLayer, SameScale
-from qstudy.methods.placement import Placement, Rounding, place
-from qstudy.methods.ranges import calibrate
-from qstudy.methods.traced import LAYERS, Group, Traced, trace
+from qstudy.methods.simulate.layers import RoundedLayer, SameScale
+from qstudy.methods.simulate.placement import Placement, Rounding, place
+from qstudy.methods.simulate.ranges import calibrate
+from qstudy.methods.simulate.traced import LAYERS, Group, Traced, trace
 
 QUANTIZERS = "activation_quantizers"
 WEIGHT_RANGES = ("fixed", "moving_average")

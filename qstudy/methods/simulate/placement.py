@@ -1,7 +1,7 @@
 """Which tensors of a network are rounded to how many bits: one rule for all chapters.
 
-The result of each kernel (qstudy.methods.traced.Group) is rounded once. How finely
-follows from who reads it:
+The result of each kernel (a Group of qstudy.methods.simulate.traced) is rounded once.
+How finely follows from who reads it:
 
 | reader | bits |
 |---|---|
@@ -25,7 +25,7 @@ from typing import Protocol
 
 from torch import fx
 
-from qstudy.methods.traced import LAYERS, Group, Traced
+from qstudy.methods.simulate.traced import LAYERS, Group, Traced
 
 
 class Widths(Protocol):

@@ -1,0 +1,23 @@
+"""A network that computes in floats what its integer form will: placement, ranges."""
+
+from qstudy.methods.simulate.network import SimulateConfig, config_of, simulate
+from qstudy.methods.simulate.ranges import (
+    OBSERVERS,
+    calibrate,
+    in_float,
+    layers,
+    quantizers,
+    set_weight_ranges,
+)
+
+__all__ = [
+    "OBSERVERS",
+    "SimulateConfig",
+    "calibrate",
+    "config_of",
+    "in_float",
+    "layers",
+    "quantizers",
+    "set_weight_ranges",
+    "simulate",
+]
