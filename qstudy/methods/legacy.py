@@ -28,6 +28,11 @@ def quantized_modules() -> ModuleType:
     return _import("torch.ao.nn.quantized")
 
 
+def qat_modules() -> ModuleType:
+    """torch.ao.nn.intrinsic.qat, the fused layers that train; errors as `eager_api`."""
+    return _import("torch.ao.nn.intrinsic.qat")
+
+
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)

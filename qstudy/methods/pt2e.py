@@ -44,8 +44,8 @@ def quantize_pt2e(
             f"activation_bits {activation_bits!r} is not one of {ACTIVATION_BITS}"
         )
     batches = checked_batches(calibration_batches)
-    x86 = _torchao("quantizer.x86_inductor_quantizer")
-    steps = _torchao("quantize_pt2e")
+    x86 = torchao("quantizer.x86_inductor_quantizer")
+    steps = torchao("quantize_pt2e")
     # Two images or more: a batch of one would be exported as the only size there is.
     example = torch.cat([batches[0], batches[0]])
     exported = torch.export.export(
@@ -102,7 +102,8 @@ def count_nodes(network: fx.GraphModule) -> NodeCount:
     )
 
 
-def _torchao(name: str) -> ModuleType:
+def torchao(name: str) -> ModuleType:
+    """torchao.quantization.pt2e.`name`; ImportError, naming the extra, without it."""
     try:
         with inductor_noise():
             return importlib.import_module(f"torchao.quantization.pt2e.{name}")

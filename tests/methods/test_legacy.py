@@ -14,6 +14,7 @@ from qstudy.methods import legacy
     [
         (legacy.eager_api, "torch.ao.quantization"),
         (legacy.quantized_modules, "torch.ao.nn.quantized"),
+        (legacy.qat_modules, "torch.ao.nn.intrinsic.qat"),
     ],
 )
 def test_a_torch_without_the_api_is_told_the_replacement(monkeypatch, door, name):
