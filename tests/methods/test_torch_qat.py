@@ -14,14 +14,9 @@ from tests.methods.networks import stir
 HERE = engines()[0]
 
 
-@pytest.fixture(params=torch_qat.ROUTES)
-def route(request):
-    name = {"eager": "torch.ao.quantization", "pt2e": "torchao"}[request.param]
-    pytest.importorskip(name, exc_type=ImportError)
-    return request.param
-
-
 def prepare(model, images, route, **changes):
+    name = {"eager": "torch.ao.quantization", "pt2e": "torchao"}[route]
+    pytest.importorskip(name, exc_type=ImportError)
     return torch_qat.prepare(model, images, route=route, engine=HERE, **changes)
 
 
@@ -65,7 +60,8 @@ STATISTICS = ("running_mean", "running_var")
 RANGES = ("min_val", "max_val", "scale")
 
 
-@pytest.mark.parametrize("bits", [7, 8])
+# Once with torchao, which traces its patterns anew for each conversion: 20 s.
+@pytest.mark.parametrize(("route", "bits"), [("eager", 7), ("eager", 8), ("pt2e", 7)])
 def test_two_steps_train_and_the_result_computes_in_integers(
     resnet8, images, route, bits
 ):
@@ -106,6 +102,7 @@ def test_two_steps_train_and_the_result_computes_in_integers(
     assert all(torch.equal(t, weights[k]) for k, t in resnet8.state_dict().items())
 
 
+@pytest.mark.parametrize("route", torch_qat.ROUTES)
 def test_what_is_frozen_rests_and_the_weights_go_on(resnet8, images, route):
     trainable = prepare(resnet8, images, route)
     train(trainable, images)
@@ -120,22 +117,14 @@ def test_what_is_frozen_rests_and_the_weights_go_on(resnet8, images, route):
     train(trainable, images, steps=1)
     assert not moved(trainable, before, names=(*STATISTICS, *RANGES))
     assert moved(trainable, before, names=("weight",))
-    # Train mode and eval mode are the same function now.
-    same = logits(trainable.train(), images), logits(trainable.eval(), images)
-    torch.testing.assert_close(*same)
-
-
-def test_evaluation_is_in_eval_mode(resnet8, images, route):
-    trainable = prepare(resnet8, images, route)
-    train(trainable, images)
-    torch_qat.freeze_ranges(trainable)
-    assert trainable.eval() is trainable and not trainable.training
-    before = state(trainable)
-    alone = torch.cat([logits(trainable, image[None]) for image in images])
-    together = logits(trainable, images)
-    torch.testing.assert_close(alone, together, rtol=1e-3, atol=1e-3)
-    assert not moved(trainable, before, names=("",))
+    # Train mode and eval mode are the same function now, of each image alone.
     assert trainable.train().training
+    in_train_mode, before = logits(trainable, images), state(trainable)
+    assert trainable.eval() is trainable and not trainable.training
+    torch.testing.assert_close(in_train_mode, logits(trainable, images))
+    alone = torch.cat([logits(trainable, image[None]) for image in images])
+    torch.testing.assert_close(in_train_mode, alone, rtol=1e-3, atol=1e-3)
+    assert not moved(trainable, before, names=("",))
 
 
 def test_what_is_not_allowed_is_refused(resnet8, images):
