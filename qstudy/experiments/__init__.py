@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from qstudy.experiments import baselines, dynamic, formulas, fusion, static
+from qstudy.experiments import baselines, dynamic, formulas, fusion, qat, static
 from qstudy.spec import MODES, RunSpec
 
-ALL = (baselines, fusion, formulas, dynamic, static)
+ALL = (baselines, fusion, formulas, dynamic, static, qat)
 NAMES = tuple(experiment.NAME for experiment in ALL)
 
 

@@ -52,14 +52,18 @@ def train(
     seed: int,
     resume: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
+    before_step: Callable[[int, int], None] = lambda step, steps: None,
     stop_after: int | None = None,
 ) -> list[dict]:
     """Train `model` in place; return one dict an epoch: loss, seconds, images.
 
     `images` are uint8 (N, 32, 32, 3), `labels` integers (N,). With `resume`, the state
-    is saved there after each epoch and picked up again. `stop_after` ends the call
-    after that many epochs of the schedule, as a kill would, and is there for tests.
-    Raises FloatingPointError when the loss is no longer finite.
+    is saved there after each epoch and picked up again. `before_step` is called with
+    the number of each update (from 0) and of all of them, for schedules that switch
+    parts of `model`; after a resume it is called for what comes next only. `stop_after`
+    ends the call after that many epochs of the schedule, as a kill would, and is there
+    for tests. Raises FloatingPointError where the loss is no longer finite, with the
+    update and its learning rate; the state of the epoch before it is kept.
     """
     keep_freed_memory()
     model.to(memory_format=torch.channels_last).train()
@@ -83,7 +87,7 @@ def train(
 
     while epoch < last:
         started = time.perf_counter()
-        losses = torch.zeros(())
+        losses, each = torch.zeros(()), torch.zeros(steps_an_epoch)
         batches = augmented_batches(
             images,
             labels,
@@ -96,12 +100,14 @@ def train(
         )
         for index, (x, y) in enumerate(batches):
             step = epoch * steps_an_epoch + index
+            before_step(step, steps)
             optimizer.set_rates(recipe.share_of_peak(step, steps))
-            losses += train_step(forward, optimizer, x, y, recipe=recipe)
+            each[index] = train_step(forward, optimizer, x, y, recipe=recipe)
+            losses += each[index]
             if average is not None:
                 average.update_parameters(model)
         loss = float(losses) / steps_an_epoch
-        check_finite(loss, epoch=epoch, peak_lr=recipe.peak_lr)
+        _check_each(each, first=epoch * steps_an_epoch, steps=steps, recipe=recipe)
         seconds = time.perf_counter() - started
         seen = steps_an_epoch * recipe.batch
         log = [*log, {"loss": loss, "seconds": seconds, "images": seen}]
@@ -121,6 +127,24 @@ def train(
         model.load_state_dict(average.module.state_dict())
     model.eval()
     return log
+
+
+def _check_each(
+    losses: torch.Tensor, *, first: int, steps: int, recipe: Recipe
+) -> None:
+    """FloatingPointError, with the way out, at the first loss that is not finite.
+
+    `losses` are those of the updates from number `first` (from 0) of `steps`.
+    """
+    bad = torch.nonzero(~torch.isfinite(losses))
+    if len(bad):
+        step = first + int(bad[0])
+        rate = recipe.peak_lr * recipe.share_of_peak(step, steps)
+        raise FloatingPointError(
+            f"the loss is {float(losses[bad[0]])} at step {step + 1} of {steps}, at "
+            f"learning rate {rate:.3g}: lower it (it peaks at {recipe.peak_lr}); the "
+            "state of the last whole epoch is kept"
+        )
 
 
 def check_finite(loss: float, *, epoch: int, peak_lr: float) -> None:

@@ -1,0 +1,23 @@
+"""Quantization-aware training: does it lose less than calibration, and at what price?
+
+Tasks. `train`: one network fine-tuned with rounding, or without it as the control.
+`ptq`: one network calibrated, in the same simulated form. All trials that choose the
+recipe start from the dev network and are scored on images held out.
+"""
+
+from qstudy.experiments.qat.figures import figures
+from qstudy.experiments.qat.grid import NAME, PARAMETERS, VERSION, grid
+from qstudy.experiments.qat.numbers import numbers
+from qstudy.experiments.qat.tables import tables
+from qstudy.experiments.qat.tasks import run
+
+__all__ = [
+    "NAME",
+    "PARAMETERS",
+    "VERSION",
+    "figures",
+    "grid",
+    "numbers",
+    "run",
+    "tables",
+]

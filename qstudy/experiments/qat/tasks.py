@@ -1,0 +1,115 @@
+"""What the QAT chapter measures: networks fine-tuned, with rounding or without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from qstudy.experiments.evaluation import calibration_batches
+from qstudy.spec import Context, RunSpec, Value, Values
+
+
+def run(spec: RunSpec, ctx: Context) -> Values:
+    """Do the task that `spec` names; ValueError for another."""
+    from qstudy.measure import system
+
+    tasks = {"train": _train, "ptq": _calibrated}
+    task = spec.params["task"]
+    if task not in tasks:
+        raise ValueError(f"task {task!r} is not one of {tuple(tasks)}")
+    with system.threads(spec.params["threads"]):
+        return tasks[task](spec, ctx)
+
+
+def _parent(spec: RunSpec, ctx: Context) -> Any:
+    from qstudy.models import zoo
+
+    model = zoo.build(spec.params["model"])
+    parent = RunSpec.from_dict(spec.params["parent"])
+    zoo.load_checkpoint(model, ctx.checkpoint(parent))
+    return model.eval()
+
+
+def _simulated(spec: RunSpec, ctx: Context, model: Any) -> Any:
+    """`model` with fake-quantizers, calibrated on training images."""
+    from qstudy.methods import simulate
+
+    params = spec.params
+    images, _ = ctx.images(params["dataset"], params["split"])
+    calibration = params["calibration"]
+    simulated = simulate.simulate(model, simulate.SimulateConfig(**params["simulate"]))
+    simulate.calibrate(
+        simulated,
+        calibration_batches(images, count=calibration["images"], draw=spec.seed),
+        observer=calibration["observer"],
+    )
+    return simulated
+
+
+def _train(spec: RunSpec, ctx: Context) -> Values:
+    """Fine-tune once and score at the last epoch."""
+    from qstudy.methods import qat
+    from qstudy.training.loop import train
+    from qstudy.training.recipe import Recipe
+    from qstudy.training.resume import write_tensors
+
+    params = spec.params
+    images, labels = ctx.images(params["dataset"], params["split"])
+    recipe = Recipe(**params["recipe"])
+    model = _parent(spec, ctx)
+    if params["method"] == "qat":
+        model = _simulated(spec, ctx, model)
+    epochs_here: list[Any] = []
+    told = f"{params['model']} {params['method']} {params.get('width', '')}"
+    with ctx.progress(recipe.epochs, told) as step:
+        common = {
+            "recipe": recipe,
+            "seed": spec.seed,
+            "resume": ctx.resume,
+            "report": lambda p: (epochs_here.append(p), step(str(p))),
+        }
+        if params["method"] == "qat":
+            schedule = qat.Schedule(**params["schedule"])
+            log = qat.train(model, images, labels, schedule=schedule, **common)
+        else:
+            log = train(model, images, labels, **common)
+    outcome = _scored(spec, ctx, model)
+    values = {**outcome.values, "loss": Value(log[-1]["loss"], "nat", "stochastic")}
+    kept: dict[str, Any] = {}
+    if params["scored_on"] == "test":  # trials keep no network
+        kept["checkpoint"] = write_tensors(
+            model.state_dict(), ctx.resume / "checkpoint.safetensors"
+        )
+        width = f"-{params['width']}" if "width" in params else ""
+        kept["checkpoint_name"] = (
+            f"{params['model']}-{params['dataset']}-{params['method']}{width}"
+            f"-published-s{spec.seed}.safetensors"
+        )
+    before = log[: len(log) - len(epochs_here)]
+    earlier = sum(epoch["seconds"] for epoch in before)
+    return replace(outcome, values=values, earlier_seconds=earlier, **kept)
+
+
+def _calibrated(spec: RunSpec, ctx: Context) -> Values:
+    """Post-training quantization in the simulated form, nothing trained."""
+    return _scored(spec, ctx, _simulated(spec, ctx, _parent(spec, ctx)))
+
+
+def _scored(spec: RunSpec, ctx: Context, model: Any) -> Values:
+    """Top-1 on the split that `spec` names, with what was said of each image."""
+    from qstudy.measure import accuracy
+    from qstudy.training.loop import predict
+
+    params = spec.params
+    images, labels = ctx.images(params["dataset"], params["scored_on"])
+    predictions = predict(model, images).argmax(1).numpy().astype("uint8")
+    top1 = accuracy.top1(predictions, labels)
+    kind = "stochastic" if params["task"] == "train" else "isa"
+    tolerance = 0.3 if kind == "isa" else None
+    return Values(
+        {"top1": Value(top1.value, "%", kind, top1.low, top1.high, tolerance)},
+        arrays={
+            "predictions": predictions,
+            "correct": (predictions == labels).astype("uint8"),
+        },
+    )
