@@ -14,14 +14,14 @@ is not covered.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
 
-from qstudy.methods import legacy
+from qstudy.methods import legacy, plain
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def fold_bn(
     `weight` is (Cout, Cin/groups, kH, kW) of any float dtype; everything else (Cout,).
     `bias` None stands for 0, `gamma` None for 1, `beta` None for 0. The arithmetic is
     done in the widest dtype given, at least float32, and returned in `weight`'s. Raises
-    ValueError for an integer weight, another shape, or var + eps that is not positive.
+    ValueError for an integer weight, another shape, NaN or infinity, a negative
+    variance, var + eps that is not positive, or a folded weight beyond its dtype.
     """
     channels = weight.shape[:1]
     if not weight.is_floating_point():
@@ -70,6 +71,11 @@ def fold_bn(
     for vector in (bias, mean, var, gamma, beta):
         if vector is not None:
             dtype = torch.promote_types(dtype, vector.dtype)
+    for name, values in {"weight": weight, **named}.items():
+        if values is not None and not bool(torch.isfinite(values).all()):
+            raise ValueError(f"{name} holds NaN or infinity: load other weights")
+    if bool((var < 0).any()):
+        raise ValueError(f"var is {var.min().item()} somewhere: none is negative")
     spread = var.to(dtype) + eps
     if not bool((spread > 0).all()):
         raise ValueError(
@@ -78,10 +84,16 @@ def fold_bn(
         )
     affine = {name: v.to(dtype) if v is not None else None for name, v in named.items()}
     scale, shift = bn_affine(**affine, eps=eps)
-    return (
+    folded = (
         (weight.to(dtype) * per_channel(scale, weight.dim())).to(weight.dtype),
         shift.to(weight.dtype),
     )
+    if not all(bool(torch.isfinite(values).all()) for values in folded):
+        raise ValueError(
+            f"the folded weight is beyond {weight.dtype}: fold in a wider dtype "
+            "(model.double())"
+        )
+    return folded
 
 
 def bn_affine(
@@ -112,48 +124,66 @@ def per_channel(vector: Tensor, dims: int, *, axis: int = 0) -> Tensor:
 def find_pairs(model: nn.Module) -> list[Pair]:
     """The convolutions and normalizations of `model` that fold, in calling order.
 
-    Found in the traced graph, not by name or order of definition. Left out are a
-    normalization that keeps no running statistics, a convolution whose output is also
-    used elsewhere, and any module called more than once. Raises torch.fx's TraceError
-    where control flow depends on data.
+    Found in the traced graph, not by name or order of definition. Left out are
+    subclasses of Conv2d and BatchNorm2d, which may compute something else; a
+    normalization that keeps no running statistics; a convolution whose output, or
+    either's parameters, are also used elsewhere; modules with hooks; and any module
+    called more than once. Raises ValueError for a weight that is parametrized or
+    computed by a hook, torch.fx's TraceError where control flow depends on data.
     """
     graph = _trace(model)
     modules = dict(model.named_modules())
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    read = {id(_attribute(model, n.target)) for n in graph.nodes if n.op == "get_attr"}
 
-    def only_user(node: fx.Node, kinds: tuple[type, ...]) -> fx.Node | None:
+    def fits(node: fx.Node, *kinds: type) -> bool:
+        if node.op != "call_module" or calls[node.target] != 1:
+            return False
+        module = modules[node.target]
+        if type(module) not in kinds or plain.hooked(module):
+            return False
+        values = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        return "forward" not in vars(module) and not any(id(v) in read for v in values)
+
+    def only_user(node: fx.Node, *kinds: type) -> fx.Node | None:
         users = list(node.users)
-        if len(users) != 1 or users[0].op != "call_module":
-            return None
-        path = users[0].target
-        fits = isinstance(modules[path], kinds) and calls[path] == 1
-        return users[0] if fits else None
+        return users[0] if len(users) == 1 and fits(users[0], *kinds) else None
 
     pairs = []
     for node in graph.nodes:
-        if node.op != "call_module" or calls[node.target] != 1:
+        _refuse_computed(modules, node)
+        if not fits(node, nn.Conv2d):
             continue
-        if not isinstance(modules[node.target], nn.Conv2d):
-            continue
-        bn = only_user(node, (nn.BatchNorm2d,))
+        bn = only_user(node, nn.BatchNorm2d)
         if bn is None or modules[bn.target].running_mean is None:
             continue
-        relu = only_user(bn, (nn.ReLU, nn.ReLU6))
+        relu = only_user(bn, nn.ReLU, nn.ReLU6)
         pairs.append(Pair(node.target, bn.target, relu.target if relu else None))
     return pairs
 
 
-def fuse(model: nn.Module) -> nn.Module:
-    """A copy of `model` in eval mode with every pair folded by `fold_bn`.
+def _refuse_computed(modules: dict[str, nn.Module], node: fx.Node) -> None:
+    """ValueError where a convolution is followed by a normalization and not plain."""
+    if node.op != "call_module" or not isinstance(modules[node.target], nn.Conv2d):
+        return
+    after = [modules[u.target] for u in node.users if u.op == "call_module"]
+    module = modules[node.target]
+    computed = parametrize.is_parametrized(module) or "weight" in vars(module)
+    if computed and any(isinstance(m, nn.BatchNorm2d) for m in after):
+        raise ValueError(f"{plain.told(module, node.target)} {plain.departure(module)}")
 
-    The convolution keeps its place and gains a bias; the normalization becomes
-    Identity; a ReLU stays what it was.
-    """
-    fused = copy.deepcopy(model)
-    for pair in find_pairs(fused):
-        conv, bn = fused.get_submodule(pair.conv), fused.get_submodule(pair.bn)
+
+def _attribute(model: nn.Module, target: str) -> object:
+    path, _, name = target.rpartition(".")
+    return getattr(model.get_submodule(path), name)
+
+
+def _folded(model: nn.Module, pair: Pair) -> tuple[Tensor, Tensor]:
+    """W' and b' of one pair; ValueError, naming it, as `fold_bn`."""
+    conv, bn = model.get_submodule(pair.conv), model.get_submodule(pair.bn)
+    try:
         with torch.no_grad():
-            weight, bias = fold_bn(
+            return fold_bn(
                 conv.weight,
                 conv.bias,
                 mean=bn.running_mean,
@@ -162,21 +192,38 @@ def fuse(model: nn.Module) -> nn.Module:
                 beta=bn.bias,
                 eps=bn.eps,
             )
+    except ValueError as error:
+        raise ValueError(f"{pair.conv!r} with {pair.bn!r}: {error}") from error
+
+
+def fuse(model: nn.Module) -> nn.Module:
+    """A copy of `model` in eval mode with every pair folded by `fold_bn`.
+
+    The convolution keeps its place and gains a bias; the normalization becomes
+    Identity; a ReLU stays what it was. Raises ValueError, naming the layers, as
+    `find_pairs` and `fold_bn`.
+    """
+    fused = plain.copied(model)
+    for pair in find_pairs(fused):
+        conv = fused.get_submodule(pair.conv)
+        weight, bias = _folded(fused, pair)
         conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
         fused.set_submodule(pair.bn, nn.Identity())
-    return fused.eval()
+    return fused.eval()  # the Identity modules too
 
 
 def fuse_torch(model: nn.Module) -> nn.Module:
     """`fuse` by torch.ao.quantization.fuse_modules, which static quantization expects.
 
     Here a ReLU joins its convolution in one module, ConvReLU2d. ReLU6 stays outside,
-    for torch has no such module. Raises ImportError where torch no longer has the API.
+    for torch has no such module. Raises ValueError as `fuse`, ImportError where torch
+    no longer has the API.
     """
     api = legacy.eager_api()
-    fused = copy.deepcopy(model).eval()
+    fused = plain.copied(model)
     groups = []
     for pair in find_pairs(fused):
+        _folded(fused, pair)  # refuses what torch would fold into NaN
         joins = pair.relu and type(fused.get_submodule(pair.relu)) is nn.ReLU
         groups.append([pair.conv, pair.bn, *([pair.relu] if joins else [])])
     # Once more, because the modules that fusing made are in training mode.

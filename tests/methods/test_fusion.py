@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from qstudy.methods import fusion
 from qstudy.models import zoo
@@ -122,8 +123,15 @@ def _stats(**changes):
         ({"weight": torch.ones(4, 3, 1, 1, dtype=torch.int8)}, "torch.int8 is not"),
         ({"mean": torch.ones(1)}, r"mean of shape \(1,\) is not \(4,\)"),
         ({"bias": torch.ones(3)}, r"bias of shape \(3,\) is not \(4,\)"),
-        ({"var": torch.tensor([1.0, -1.0, 1.0, 1.0])}, "must be positive"),
-        ({"var": torch.tensor([1.0, torch.nan, 1.0, 1.0])}, "must be positive"),
+        ({"var": torch.tensor([1.0, -1.0, 1.0, 1.0])}, "var is -1.0 somewhere"),
+        ({"var": torch.full((4,), -0.25), "eps": 0.5}, "var is -0.25 somewhere"),
+        ({"var": torch.tensor([1.0, torch.nan, 1.0, 1.0])}, "var holds NaN"),
+        ({"weight": torch.full((4, 3, 1, 1), torch.nan)}, "weight holds NaN"),
+        ({"beta": torch.full((4,), torch.inf)}, "beta holds NaN or infinity"),
+        (
+            {"weight": torch.full((4, 3, 1, 1), 6e4).half(), "var": torch.zeros(4)},
+            r"beyond torch.float16: fold in a wider dtype",
+        ),
         ({"var": torch.zeros(4), "eps": 0.0}, "must be positive"),
     ],
 )
@@ -224,3 +232,165 @@ def test_operations_lose_the_normalizations_and_nothing_else(resnet8):
 def test_a_module_called_twice_counts_twice():
     relu = nn.ReLU()
     assert fusion.operations(nn.Sequential(relu, nn.Identity(), relu)) == {"ReLU": 2}
+
+
+class Doubled(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Shifted(nn.BatchNorm2d):
+    def forward(self, x):
+        return super().forward(x) + 8
+
+
+class Reads(nn.Module):
+    """A convolution whose weight the network also reads itself."""
+
+    def __init__(self, *, reads):
+        super().__init__()
+        self.conv, self.bn, self.reads = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), reads
+
+    def forward(self, x):
+        y = self.bn(self.conv(x))
+        owner, name = self.reads.split(".")
+        return y * getattr(getattr(self, owner), name).mean()
+
+
+class TwiceByHand(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return self.bn(self.conv(self.conv.forward(x)))
+
+
+def three():
+    return nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
+
+
+def prepared():
+    model = three()
+    model[0].register_forward_pre_hook(lambda module, inputs: (3 * inputs[0],))
+    return model
+
+
+def hooked(where):
+    model = three()
+    model[where].register_forward_hook(lambda module, inputs, output: 2 * output)
+    return model
+
+
+def overridden(where):
+    model = three()
+    former = model[where].forward
+    model[where].forward = lambda x: 2 * former(x)
+    return model
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(Doubled(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(4, 4, 1), Shifted(4), nn.ReLU()),
+        *(Reads(reads=name) for name in ("conv.weight", "bn.bias")),
+        TwiceByHand(),
+        prepared(),
+        *(hooked(where) for where in (0, 1)),
+        *(overridden(where) for where in (0, 1)),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_what_is_more_than_its_class_is_left_as_it_is(model):
+    model = stir(model).double()
+    assert fusion.find_pairs(model) == []
+    x = torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    wanted = output(model, x)
+    for fuse in (fusion.fuse, fusion.fuse_torch):
+        assert torch.equal(output(fuse(model), x), wanted)
+
+
+def test_a_relu_with_a_hook_stays_outside_and_keeps_it():
+    model = stir(hooked(2)).double()
+    assert fusion.find_pairs(model) == [fusion.Pair("0", "1", None)]
+    x = torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    for fuse in (fusion.fuse, fusion.fuse_torch):
+        assert relative(output(fuse(model), x), output(model, x)) <= 1e-10
+
+
+def test_a_weight_that_two_convolutions_share_is_folded_in_one_alone():
+    model = stir(
+        nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1))
+    )
+    model[2].weight = model[0].weight
+    model.double()
+    x = torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    for fuse in (fusion.fuse, fusion.fuse_torch):
+        assert relative(output(fuse(model), x), output(model, x)) <= 1e-10
+
+
+class Eval(nn.Module):
+    """A branch that only training takes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.bn(y) + y if self.training else self.bn(y)
+
+
+def test_the_graph_folded_is_that_of_eval_mode():
+    fused = fusion.fuse(Eval().train())
+    assert isinstance(fused.bn, nn.Identity)
+
+
+def pruned(model):
+    prune.l1_unstructured(model[0], "weight", 0.5)
+    return model
+
+
+def pruned_without_gradient(model):
+    with torch.no_grad():
+        return pruned(model)
+
+
+def parametrized(model):
+    parametrizations.weight_norm(model[0])
+    return model
+
+
+def filled(where, name, value):
+    def change(model):
+        getattr(model[where], name).data.fill_(value)
+        return model
+
+    return change
+
+
+@pytest.mark.parametrize("fuse", [fusion.fuse, fusion.fuse_torch])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (pruned, r"Conv2d '0' has a weight that a hook computes: .*prune.remove"),
+        (pruned_without_gradient, "Conv2d '0' has a weight that a hook computes"),
+        (parametrized, r"'0' is parametrized: .*remove_parametrizations"),
+        (filled(0, "weight", torch.nan), "'0' with '1': weight holds NaN or infinity"),
+        (filled(1, "running_var", -1.0), "'0' with '1': var is -1.0 somewhere"),
+        (filled(1, "weight", torch.inf), "'0' with '1': gamma holds NaN or infinity"),
+    ],
+)
+def test_layers_that_have_no_folding_are_named(fuse, change, said):
+    with pytest.raises(ValueError, match=said) as error:
+        fuse(change(three()))
+    assert "\n" not in str(error.value)
+
+
+def test_a_pruned_layer_folds_once_its_weight_is_permanent():
+    model = stir(nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))).double()
+    pruned(model)
+    prune.remove(model[0], "weight")
+    x = torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    assert relative(output(fusion.fuse(model), x), output(model, x)) <= 1e-10

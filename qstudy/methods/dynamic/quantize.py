@@ -7,7 +7,6 @@ lists what stays in float, so that a size or a time can be explained.
 
 from __future__ import annotations
 
-import copy
 import importlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,9 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from qstudy.measure.system import check_engine
-from qstudy.methods import legacy, quiet
+from qstudy.methods import legacy, plain, quiet
+from qstudy.methods.dynamic.under_engine import UnderEngine
 
 DTYPES = ("int8", "fp16")
 GRANULARITIES = ("per_tensor", "per_channel")
@@ -79,39 +80,83 @@ class Part:
     quantized: bool
 
 
-class UnderEngine(nn.Module):
-    """A quantized network that runs under the engine its weights are packed for."""
-
-    def __init__(self, network: nn.Module, *, engine: str) -> None:
-        super().__init__()
-        self.network = network
-        self.engine = engine
-
-    def forward(self, *args: Any) -> Any:
-        with legacy.engine(self.engine):
-            return self.network(*args)
-
-
 def quantize_dynamic(model: nn.Module, config: DynamicConfig) -> UnderEngine:
     """A copy of `model` by torch's eager API, in eval mode; `model` stays as it is.
 
-    Linear and LSTM modules are exchanged, and embeddings if so asked. Raises ValueError
-    where 8-bit activations are asked of an LSTM on an engine that halves them, or where
+    Modules of the very types Linear and LSTM are exchanged, and embeddings if so asked;
+    subclasses, which may compute something else, and what else there is stay in float,
+    as `coverage` tells. Raises ValueError, naming the module, where torch would
+    exchange one wrongly: without a bias or with a projection (LSTM), with max_norm
+    (Embedding), with weights that are not float32, not finite or computed by a hook;
+    where 8-bit activations are asked of an LSTM on an engine that halves them; or where
     nothing of `model` can be quantized.
     """
-    kinds = covered_kinds(config)
-    owned = copy.deepcopy(model).eval()
-    if not any(isinstance(m, kinds) for m in owned.modules()):
-        raise ValueError(
-            f"{type(model).__name__} has no module of the types that dynamic "
-            f"quantization covers: {', '.join(kind.__name__ for kind in kinds)}"
-        )
+    paths = _exchangeable(model, config)
+    # torch exchanges what lies within a network and not the network itself.
+    holder = nn.Sequential(plain.copied(model))
     with legacy.engine(config.engine), legacy.announced_removal():
         api = legacy.eager_api()
-        network = api.quantize_dynamic(owned, _qconfigs(api, config), inplace=True)
+        (network,) = api.quantize_dynamic(holder, _qconfigs(api, config), inplace=True)
+    for path in paths:
+        kind = type(network.get_submodule(path))
+        if "quantized" not in kind.__module__:
+            raise ValueError(
+                f"{plain.told(model.get_submodule(path), path)} was left in float by "
+                f"torch {torch.__version__}: use quantize_torchao"
+            )
     if config.dtype == "int8" and config.activation_bits == 8:
         _eight_bits(network, config)
     return UnderEngine(network, engine=config.engine)
+
+
+def _exchangeable(model: nn.Module, config: DynamicConfig) -> list[str]:
+    """Paths of the modules that torch will exchange; ValueError as quantize_dynamic."""
+    kinds, paths = covered_kinds(config), []
+    for path, module in model.named_modules():
+        if parametrize.type_before_parametrizations(module) not in kinds:
+            continue
+        reason = plain.departure(module, dtype=torch.float32) or _lost(module, config)
+        if reason:
+            raise ValueError(f"{plain.told(module, path)} {reason}")
+        paths.append(path)
+    if not paths:
+        related = [
+            plain.told(module, path)
+            for path, module in model.named_modules()
+            if isinstance(module, kinds)
+        ]
+        also = f"; subclasses such as {related[0]} stay in float" if related else ""
+        raise ValueError(
+            f"{type(model).__name__} has no module of the types that dynamic "
+            f"quantization covers: {', '.join(kind.__name__ for kind in kinds)}{also}"
+        )
+    return paths
+
+
+def _lost(module: nn.Module, config: DynamicConfig) -> str:
+    """What torch's quantized form of `module` would leave out; "" where nothing."""
+    if isinstance(module, nn.LSTM) and module.proj_size:
+        return (
+            f"has proj_size {module.proj_size}, which torch's dynamic LSTM has not: 0 "
+            "is needed, or leave it in float"
+        )
+    if isinstance(module, nn.LSTM) and not module.bias:
+        return (
+            "has no bias, which torch's dynamic LSTM needs: give it one of zeros, or "
+            "leave it in float"
+        )
+    if isinstance(module, nn.Embedding) and module.max_norm is not None:
+        return (
+            f"has max_norm {module.max_norm}, which torch's quantized embedding has "
+            "not: None is needed (normalize its weight once), or leave it in float"
+        )
+    if config.dtype == "fp16":
+        own = [p.detach() for p in module.parameters(recurse=False)]
+        largest = max(float(p.abs().max()) for p in own)
+        most = torch.finfo(torch.float16).max
+        if largest > most:
+            return f"has a weight of {largest:.3g}, beyond fp16's {most:.0f}: use int8"
+    return ""
 
 
 def covered_kinds(config: DynamicConfig) -> tuple[type[nn.Module], ...]:
@@ -159,22 +204,41 @@ def quantize_torchao(model: nn.Module, *, weight_only: bool = False) -> nn.Modul
     """A copy of `model` by torchao's quantize_, in eval mode: Linear modules only.
 
     Weights symmetric int8 per output channel; activations symmetric int8 per token, 8
-    bits, or float32 with `weight_only`. Raises ImportError without torchao, ValueError
-    where `model` has no Linear.
+    bits, or float32 with `weight_only`. A subclass keeps its code. Raises ImportError
+    without torchao; ValueError where `model` has no Linear or torchao takes none of
+    them, or, naming the module, where a weight is not finite, float64, computed by a
+    hook or parametrized.
     """
-    if not any(isinstance(module, nn.Linear) for module in model.modules()):
+    linear = [
+        (path, module)
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    if not linear:
         raise ValueError(
             f"{type(model).__name__} has no Linear, the only type torchao covers here"
         )
+    for path, module in linear:
+        reason = plain.departure(module)
+        if not reason and module.weight.dtype == torch.float64:
+            reason = "has a weight of torch.float64: torch.float32 is needed"
+        if reason:
+            raise ValueError(f"{plain.told(module, path)} {reason}")
     torchao = import_torchao()
     config = (
         torchao.Int8WeightOnlyConfig()
         if weight_only
         else torchao.Int8DynamicActivationInt8WeightConfig()
     )
-    owned = copy.deepcopy(model).eval()
+    owned = plain.copied(model)
     with _quiet_torchao():
         torchao.quantize_(owned, config)
+    if not any(holds_codes(module) for module in owned.modules()):
+        path, module = linear[0]
+        raise ValueError(
+            f"{type(model).__name__} has no Linear that torchao exchanges: "
+            f"{plain.told(module, path)} stays in float"
+        )
     return owned
 
 
@@ -197,7 +261,7 @@ def _quiet_torchao() -> AbstractContextManager[None]:
 
 def half_weights(model: nn.Module) -> nn.Module:
     """A bfloat16 copy of `model`, weights and activations, in eval mode."""
-    return copy.deepcopy(model).eval().to(torch.bfloat16)
+    return plain.copied(model).to(torch.bfloat16)
 
 
 def coverage(model: nn.Module, quantized: nn.Module) -> tuple[Part, ...]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from qstudy.experiments.dynamic import forms
 from qstudy.measure import size, system
@@ -173,3 +174,181 @@ def test_simulated_static_ranges_clip_what_dynamic_ones_keep():
     assert found["dynamic"] > 0.999 and found["wide"] > 0.999
     assert found["narrow"] < found["wide"] - 1e-3
     assert not any(m._forward_pre_hooks for m in model.modules()), "hooks are gone"
+
+
+class Wrapped(nn.Module):
+    """A module whose output may be a tuple, keyword arguments, and a linear layer."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x, *, scale=1.0):
+        y = self.inner(x)
+        return scale * (y[0] if isinstance(y, tuple) else y)
+
+
+class Tripled(nn.Linear):
+    def forward(self, x):
+        return 3 * super().forward(x)
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x)[0]
+
+
+def linear(change=lambda layer: None):
+    layer = nn.Linear(8, 8)
+    change(layer)
+    return nn.Sequential(layer)
+
+
+def spoil(layer):
+    layer.weight.data[0, 0] = torch.nan
+
+
+def empty(layer):
+    layer.weight = nn.Parameter(torch.empty(0, 8))
+
+
+def replace_forward(layer):
+    layer.forward = lambda x: 2 * x
+
+
+@FBGEMM
+@pytest.mark.parametrize(
+    ("model", "x"),
+    [
+        (nn.Linear(8, 8), torch.randn(2, 8)),
+        (nn.LSTM(8, 8), torch.randn(3, 2, 8)),
+        (nn.Embedding(10, 8), IDS % 10),
+    ],
+    ids=["Linear", "LSTM", "Embedding"],
+)
+def test_a_bare_layer_is_exchanged_too(model, x):
+    made = dynamic.quantize_dynamic(model, DynamicConfig(embedding=True))
+    (part,) = dynamic.coverage(model, made)
+    assert part.quantized and part.path == ""
+    with torch.inference_mode():
+        wanted, got = model(x), made(x)
+    wanted, got = (y[0] if isinstance(y, tuple) else y for y in (wanted, got))
+    assert wanted.shape == got.shape and not torch.equal(wanted, got)
+    assert float((wanted - got).abs().max()) < 0.05 * float(wanted.abs().max())
+
+
+@FBGEMM
+@pytest.mark.parametrize("engine", ["x86", "qnnpack"])
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (nn.Sequential(Tripled(8, 8)), "subclasses such as Tripled '0' stay in float"),
+        (Attention(), "NonDynamicallyQuantizableLinear 'attention.out_proj' stay"),
+        (Wrapped(nn.LSTM(8, 8, proj_size=4)), "LSTM 'inner' has proj_size 4"),
+        (Wrapped(nn.LSTM(8, 8, bias=False)), "LSTM 'inner' has no bias"),
+        (linear(spoil), "Linear '0' has a weight that holds NaN"),
+        (linear(lambda m: m.half()), "weight of torch.float16: torch.float32 is"),
+        (linear(lambda m: m.double()), "weight of torch.float64: torch.float32 is"),
+        (linear(replace_forward), "Linear '0' has a forward of its own"),
+        (linear(lambda m: prune.l1_unstructured(m, "weight", 0.5)), "prune.remove"),
+        (linear(lambda m: nn.utils.spectral_norm(m)), "a weight that a hook computes"),
+        (linear(parametrizations.weight_norm), "'0' is parametrized"),
+        (nn.Sequential(nn.Linear(8, 8, device="meta")), "a weight without values"),
+        (nn.Sequential(nn.LazyLinear(8)), "such as LazyLinear '0'"),
+        (linear(empty), r"shape \(0, 8\), which is empty"),
+        (nn.Embedding(10, 8, max_norm=0.1), "the network itself.* has max_norm 0.1"),
+    ],
+)
+def test_what_torch_would_exchange_wrongly_or_not_at_all_is_named(model, said, engine):
+    if engine not in system.engines():
+        pytest.skip(f"no {engine} on this machine")
+    bits = 8 if engine == "qnnpack" else 7
+    config = DynamicConfig(engine=engine, activation_bits=bits, embedding=True)
+    with pytest.raises(ValueError, match=said) as error:
+        dynamic.quantize_dynamic(model, config)
+    assert "\n" not in str(error.value)
+
+
+@FBGEMM
+def test_fp16_weights_beyond_its_range_are_refused():
+    model = linear(lambda layer: layer.weight.data.fill_(7e4))
+    with pytest.raises(ValueError, match=r"7e.04, beyond fp16's 65504: use int8"):
+        dynamic.quantize_dynamic(model, DynamicConfig(dtype="fp16"))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (Attention(), "no Linear that torchao exchanges: NonDynamicallyQ"),
+        (linear(spoil), "Linear '0' has a weight that holds NaN"),
+        (linear(lambda m: m.double()), "Linear '0' has a weight of torch.float64"),
+        (linear(lambda m: prune.l1_unstructured(m, "weight", 0.5)), "prune.remove"),
+        (linear(parametrizations.weight_norm), "'0' is parametrized"),
+        (linear(replace_forward), "Linear '0' has a forward of its own"),
+        (nn.Sequential(nn.LazyLinear(8)), "LazyLinear '0' has a weight without values"),
+    ],
+)
+def test_torchao_is_not_given_what_it_takes_wrongly(model, said):
+    with pytest.raises(ValueError, match=said) as error:
+        dynamic.quantize_torchao(model)
+    assert "\n" not in str(error.value)
+
+
+@FBGEMM
+def test_a_subclass_beside_a_linear_layer_stays_what_it_is():
+    model = nn.Sequential(nn.Linear(8, 8), Tripled(8, 8)).eval()
+    made = dynamic.quantize_dynamic(model, DynamicConfig())
+    assert [p.quantized for p in dynamic.coverage(model, made)] == [True, False]
+    x = torch.randn(4, 8)
+    with torch.inference_mode():
+        assert torch.equal(made.network[1](x), model[1](x))
+
+
+@FBGEMM
+def test_torch_s_encoder_layer_runs_quantized_and_its_fast_path_comes_back():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    made = dynamic.quantize_dynamic(model, DynamicConfig())
+    x, mask = torch.randn(2, 3, 8), torch.tensor([[False] * 3, [False, False, True]])
+    with torch.inference_mode():
+        wanted = model(x, src_key_padding_mask=mask)
+        got = made(x, src_key_padding_mask=mask)
+    kept = ~mask
+    assert float((wanted - got)[kept].abs().max()) < 0.1
+    assert not torch.equal(wanted[kept], got[kept])
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert sum(p.quantized for p in dynamic.coverage(model, made)) == 4
+
+
+@FBGEMM
+def test_keyword_arguments_reach_the_network():
+    model = Wrapped(nn.Linear(8, 8))
+    made = dynamic.quantize_dynamic(model, DynamicConfig())
+    x = torch.randn(4, 8)
+    with torch.inference_mode():
+        assert torch.equal(made(x, scale=2.0), 2 * made(x))
+        assert torch.equal(made(x=x), made(x))
+
+
+@FBGEMM
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x.half(), r"input 1 is torch.float16: the .* takes torch.float32"),
+        (lambda x: x.double(), "input 1 is torch.float64"),
+        (lambda x: x.index_fill(1, torch.tensor([3]), torch.nan), "1 holds NaN"),
+        (lambda x: x.index_fill(1, torch.tensor([3]), torch.inf), "1 holds NaN"),
+    ],
+)
+def test_inputs_that_the_kernels_cannot_read_are_told_in_one_line(change, said):
+    made = dynamic.quantize_dynamic(linear(), DynamicConfig())
+    with pytest.raises(ValueError, match=said) as error:
+        made(change(torch.randn(2, 8)))
+    assert "\n" not in str(error.value)
+    # A sum that overflows float32 is no infinity.
+    with torch.inference_mode():
+        assert bool(torch.isfinite(made(torch.full((2, 8), 1e38))).all())
