@@ -22,12 +22,31 @@ def told(module: nn.Module, path: str) -> str:
     return f"{kind} {path!r}" if path else f"{kind} (the network itself)"
 
 
-def departure(module: nn.Module, *, dtype: torch.dtype | None = None) -> str:
+def departure(
+    module: nn.Module, *, dtype: torch.dtype | None = None, computed: bool = False
+) -> str:
     """Why `module` is not what its class says, with the way out; "" where it is.
 
     Looked at are its own forward and its own parameters, which must be plain, finite,
-    not empty and, where `dtype` is given, of that dtype. Hooks are told by `hooked`.
+    not empty and, where `dtype` is given, of that dtype. With `computed` weights that
+    hooks compute and forwards of its own pass: who traces the module runs them too.
+    Hooks are told by `hooked`.
     """
+    if not computed and (reason := _other_code(module)):
+        return reason
+    for name, value in module.named_parameters(recurse=False):
+        if isinstance(value, UninitializedTensorMixin) or value.device.type == "meta":
+            return f"has a {name} without values: run it once, or load its weights"
+        if dtype is not None and value.dtype != dtype:
+            return f"has a {name} of {value.dtype}: {dtype} is needed, convert it first"
+        if value.numel() == 0:
+            return f"has a {name} of shape {tuple(value.shape)}, which is empty"
+        if not bool(torch.isfinite(value).all()):
+            return f"has a {name} that holds NaN or infinity: load other weights"
+    return ""
+
+
+def _other_code(module: nn.Module) -> str:
     if "forward" in vars(module):
         return "has a forward of its own: make that a class, or leave the layer out"
     if parametrize.is_parametrized(module):
@@ -41,15 +60,6 @@ def departure(module: nn.Module, *, dtype: torch.dtype | None = None) -> str:
             "has a weight that a hook computes: make it permanent first "
             "(torch.nn.utils.prune.remove, remove_weight_norm, remove_spectral_norm)"
         )
-    for name, value in module.named_parameters(recurse=False):
-        if isinstance(value, UninitializedTensorMixin) or value.device.type == "meta":
-            return f"has a {name} without values: run it once, or load its weights"
-        if dtype is not None and value.dtype != dtype:
-            return f"has a {name} of {value.dtype}: {dtype} is needed, convert it first"
-        if value.numel() == 0:
-            return f"has a {name} of shape {tuple(value.shape)}, which is empty"
-        if not bool(torch.isfinite(value).all()):
-            return f"has a {name} that holds NaN or infinity: load other weights"
     return ""
 
 

@@ -9,7 +9,6 @@ fail silently. Needs torchao (the extra `engines`).
 
 from __future__ import annotations
 
-import copy
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from types import ModuleType
 import torch
 from torch import Tensor, fx, nn
 
-from qstudy.methods.calibration import checked_batches
+from qstudy.methods import plain
+from qstudy.methods.calibration import checked_batches, observe
 from qstudy.methods.frozen import Forward, compile_frozen, inductor_noise
 from qstudy.methods.static import ACTIVATION_BITS
 
@@ -33,23 +33,34 @@ def quantize_pt2e(
 
     Weights are symmetric per output channel, activations affine uint8 (0 to 127 for 7
     `activation_bits`) with torchao's histogram observer: X86InductorQuantizer's own
-    choice, spelled out. Batches are float32 (B, 3, H, W); the result takes any batch
+    choice, spelled out. Batches are float32 (B, C, H, W) of one size, alone or first in
+    a tuple with labels; the result takes any batch
     size and simulates int8 in float32 until `compiled` has lowered it. One ReLU module
     must not be called twice (torchao refuses torchvision's ResNets for that). Raises
-    ValueError for other bits or batches that `checked_batches` refuses, ImportError
-    without torchao.
+    ValueError for other bits, batches that `checked_batches` refuses, or weights that
+    are not float32 or not finite, ImportError without torchao.
     """
     if activation_bits not in ACTIVATION_BITS:
         raise ValueError(
             f"activation_bits {activation_bits!r} is not one of {ACTIVATION_BITS}"
         )
+    for path, module in model.named_modules():
+        reason = plain.departure(module, dtype=torch.float32, computed=True)
+        if reason:
+            raise ValueError(f"{plain.told(module, path)} {reason}")
     batches = checked_batches(calibration_batches)
+    for number, batch in enumerate(batches, start=1):
+        if batch.shape[1:] != batches[0].shape[1:]:
+            raise ValueError(
+                f"calibration batch {number} has shape {tuple(batch.shape)} and the "
+                f"first {tuple(batches[0].shape)}: the exported graph has one size"
+            )
     x86 = torchao("quantizer.x86_inductor_quantizer")
     steps = torchao("quantize_pt2e")
     # Two images or more: a batch of one would be exported as the only size there is.
     example = torch.cat([batches[0], batches[0]])
     exported = torch.export.export(
-        copy.deepcopy(model).eval(),
+        plain.copied(model),
         (example,),
         dynamic_shapes=({0: torch.export.Dim("batch")},),
     ).module()
@@ -59,9 +70,7 @@ def quantize_pt2e(
         )
     )
     observed = steps.prepare_pt2e(exported, quantizer)
-    with torch.no_grad():
-        for batch in batches:
-            observed(batch)
+    observe(observed, batches)
     return steps.convert_pt2e(observed)
 
 

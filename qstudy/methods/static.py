@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from qstudy.measure.system import check_engine
 from qstudy.methods import fusion, legacy
-from qstudy.methods.calibration import checked_batches
+from qstudy.methods.calibration import checked_batches, observe
+from qstudy.methods.inputs import check_input
+from qstudy.methods.structure import check_resnet
 from qstudy.models.resnet import Add, BasicBlock, ResNet
 from qstudy.numerics.weights import GRANULARITIES, QUANT_MAX, QUANT_MIN
 
@@ -61,7 +63,7 @@ class QuantizedResNet(nn.Module):
     """A converted network that runs under the engine its weights are packed for.
 
     (B, 3, H, W) float32 in, (B, classes) float32 out; every call sets torch's engine
-    and restores it (see legacy.engine).
+    and restores it (see legacy.engine). ValueError for another dtype, NaN or infinity.
     """
 
     def __init__(self, network: nn.Module, *, engine: str) -> None:
@@ -73,6 +75,7 @@ class QuantizedResNet(nn.Module):
         self.engine = engine
 
     def forward(self, x: Tensor) -> Tensor:
+        check_input(x)
         with legacy.engine(self.engine):
             return self.dequantize(self.network(self.quantize(x)))
 
@@ -93,30 +96,31 @@ def quantize_static(
 ) -> QuantizedResNet:
     """An int8 copy of `model`, in eval mode; `model` itself is left as it is.
 
-    `calibration_batches` are float32 (B, 3, H, W), normalized as for evaluation. Raises
-    ValueError for a network of another kind or batches that `checked_batches` refuses,
-    ImportError where torch no longer has the eager API.
+    `calibration_batches` are float32 (B, 3, H, W), normalized as for evaluation, alone
+    or first in a tuple with labels. Raises ValueError, naming the module, for a network
+    that `check_resnet` refuses, or batches that `checked_batches` refuses, ImportError
+    where torch no longer has the eager API.
     """
     api = legacy.eager_api()
-    batches = checked_batches(calibration_batches)
+    check_resnet(model)
+    batches = checked_batches(calibration_batches, channels=model.conv1.in_channels)
     with (
         legacy.engine(config.engine),
         legacy.announced_removal(),
         torch.no_grad(),
     ):
         observed = prepare(model, config)
-        for batch in batches:
-            observed(batch)
+        observe(observed, batches)
         return api.convert(observed, inplace=True)
 
 
 def prepare(model: ResNet, config: StaticConfig) -> QuantizedResNet:
-    """A fused copy of `model` with observers in place: run it to calibrate."""
-    if not isinstance(model, ResNet):
-        raise ValueError(
-            f"network {type(model).__name__} is not a qstudy.models.resnet.ResNet, the "
-            "only kind whose additions are known here: use qstudy.methods.pt2e"
-        )
+    """A fused copy of `model` with observers in place: run it to calibrate.
+
+    Raises ValueError, naming the module, where the network is not what `check_resnet`
+    asks for, or has float16 or float64 weights.
+    """
+    check_resnet(model)
     api = legacy.eager_api()
     network = fusion.fuse_torch(model)
     for block in network.modules():

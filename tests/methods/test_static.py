@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from qstudy.measure.system import engines
 from qstudy.methods import legacy, static
 from qstudy.models import zoo
+from qstudy.models.resnet import Add, BasicBlock, ResNet
 from qstudy.numerics.weights import round_weight
 from qstudy.training.loop import predict
 
@@ -173,6 +175,16 @@ def spoiled(images, value):
         (lambda x: [], "there are no calibration batches"),
         (lambda x: [x, x[:0]], r"batch 2 is torch.float32 of shape \(0, 3, 32, 32\)"),
         (lambda x: [x[0]], r"batch 1 is torch.float32 of shape \(3, 32, 32\)"),
+        (lambda x: [x, x[:, :1]], r"batch 2 .* \(8, 1, 32, 32\): .* \(B, 3, H, W\)"),
+        (lambda x: [x.double()], "batch 1 is torch.float64 .*: torch.float32"),
+        (lambda x: [x.half()], "batch 1 is torch.float16 .*: torch.float32"),
+        (lambda x: [x.numpy()], r"batch 1 is a numpy.ndarray: .*torch.from_numpy"),
+        (lambda x: [x, (x.numpy(), 1)], r"batch 2 is a numpy.ndarray: .*from_numpy"),
+        (lambda x: [[]], "batch 1 is a list: a tensor"),
+        (lambda x: [{"image": x}], "batch 1 is a dict: a tensor"),
+        (lambda x: [None], "batch 1 is a NoneType: a tensor"),
+        (lambda x: [x, 3], "batch 2 is a int: a tensor"),
+        (lambda x: [x, 1e37 * x], r"batch 2 holds .*e.37: at most 1e.12 has a range"),
         (lambda x: [x.byte()], "batch 1 is torch.uint8"),
         (lambda x: [x, spoiled(x, float("nan"))], "batch 2 holds NaN or infinity"),
         (lambda x: [spoiled(x, float("inf"))], "batch 1 holds NaN or infinity"),
@@ -183,6 +195,163 @@ def test_calibration_images_that_cannot_count_are_refused(
 ):
     with pytest.raises(ValueError, match=message) as error:
         static.quantize_static(resnet8, spoil(images), config())
+    assert "\n" not in str(error.value)
+
+
+def test_batches_that_are_no_loader_are_refused(resnet8, images):
+    for wrong in (images, None, 3):
+        with pytest.raises(TypeError, match=r"a loader or list of tensors") as error:
+            static.quantize_static(resnet8, wrong, config())
+        assert "\n" not in str(error.value)
+
+
+def test_a_loader_of_images_and_labels_calibrates_like_one_of_images(resnet8, images):
+    labels = torch.arange(8)
+    dataset = torch.utils.data.TensorDataset(images, labels)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=4)
+    plain = static.quantize_static(resnet8, [images[:4], images[4:]], config())
+    paired = static.quantize_static(resnet8, loader, config())
+    assert torch.equal(logits(plain, images), logits(paired, images))
+
+
+def test_what_overflows_inside_the_network_is_named(resnet8, images):
+    resnet8.fc.weight.data.fill_(1e36)
+    for observer in static.OBSERVERS:
+        how = config(observer=observer)
+        with pytest.raises(ValueError, match=r"batch 1 becomes .* at 'network.fc"):
+            static.quantize_static(resnet8, [images], how)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x.half(), "input 1 is torch.float16"),
+        (lambda x: x.double(), "input 1 is torch.float64"),
+        (lambda x: spoiled(x, torch.nan), "input 1 holds NaN or infinity"),
+        (lambda x: spoiled(x, -torch.inf), "input 1 holds NaN or infinity"),
+    ],
+)
+def test_inputs_without_codes_are_refused(resnet8, images, change, said):
+    quantized = static.quantize_static(resnet8, [images], config())
+    with pytest.raises(ValueError, match=said):
+        quantized(change(images))
+
+
+class Difference(nn.Module):
+    def forward(self, a, b):
+        return a - b
+
+
+class OtherAdd(Add):
+    def forward(self, a, b):
+        return a + 0.5 * b
+
+
+class OtherBlock(BasicBlock):
+    def forward(self, x):
+        return super().forward(x) - x
+
+
+class OtherNetwork(ResNet):
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
+
+class Steep(nn.ReLU):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def put(path, module):
+    return lambda model: model.set_submodule(path, module)
+
+
+def override(path):
+    def change(model):
+        module = model.get_submodule(path)
+        former = module.forward
+        module.forward = lambda *args: 2 * former(*args)
+
+    return change
+
+
+def hook(path):
+    return lambda model: model.get_submodule(path).register_forward_hook(
+        lambda module, inputs, output: 2 * output
+    )
+
+
+def retype(path, kind):
+    def change(model):
+        model.get_submodule(path).__class__ = kind
+
+    return change
+
+
+def fill(path, name, value):
+    return lambda model: getattr(model.get_submodule(path), name).data.fill_(value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            put("stage1.0.relu2", nn.GELU()),
+            r"GELU 'stage1.0.relu2' stands where .*ReLU",
+        ),
+        (
+            put("stage2.0.relu2", nn.Identity()),
+            "Identity 'stage2.0.relu2' stands",
+        ),
+        (put("stage2.0.relu2", nn.ReLU6()), "ReLU6 'stage2.0.relu2' stands where"),
+        (put("stage1.0.relu1", nn.Hardswish()), "Hardswish 'stage1.0.relu1' stands"),
+        (put("stage1.0.relu2", Steep()), "Steep 'stage1.0.relu2' stands where"),
+        (put("relu1", nn.LeakyReLU(0.1)), "LeakyReLU 'relu1' stands where"),
+        (put("stage1.0.add", Difference()), "Difference 'stage1.0.add' stands where"),
+        (put("stage1.0.add", OtherAdd()), "OtherAdd 'stage1.0.add' stands where"),
+        (put("stage1.0.bn2", nn.Identity()), "Identity 'stage1.0.bn2' stands where"),
+        (
+            put("stage1.0", nn.Conv2d(16, 16, 1)),
+            "Conv2d 'stage1.0' stands .*Basic",
+        ),
+        (put("stage1.0.shortcut", nn.ReLU()), "ReLU 'stage1.0.shortcut' stands where"),
+        (put("stage2.0.shortcut.1", nn.ReLU()), "ReLU 'stage2.0.shortcut.1' stands"),
+        (
+            put("stage1.0.se", nn.Sigmoid()),
+            "Sigmoid 'stage1.0.se' has no place",
+        ),
+        (put("dropout", nn.Dropout()), "Dropout 'dropout' has no place in a ResNet"),
+        (put("pool", nn.AdaptiveMaxPool2d(1)), "AdaptiveMaxPool2d 'pool' stands where"),
+        (put("pool", nn.AdaptiveAvgPool2d(2)), "'pool' averages to 2, not to 1"),
+        (retype("stage1.0", OtherBlock), "OtherBlock 'stage1.0' stands where"),
+        (retype("", OtherNetwork), "OtherNetwork .the network itself. stands where"),
+        (override("stage1.0.add"), "Add 'stage1.0.add' has a forward of its own"),
+        (override("stage1.0"), "BasicBlock 'stage1.0' has a forward of its own"),
+        (override(""), "ResNet .the network itself. has a forward of its own"),
+        (hook("stage1.0.relu2"), "ReLU 'stage1.0.relu2' has a forward hook"),
+        (hook("stage1.0.add"), "Add 'stage1.0.add' has a forward hook"),
+        (hook("stage1"), "Sequential 'stage1' has a forward hook"),
+        (fill("fc", "weight", torch.nan), "Linear 'fc' has a weight that holds NaN"),
+        (fill("bn1", "running_var", -1.0), "'conv1' with 'bn1': var is -1.0 somewhere"),
+        (fill("bn1", "running_mean", torch.nan), "'conv1' with 'bn1': mean holds NaN"),
+        (lambda model: model.half(), "Conv2d 'conv1' has a weight of torch.float16"),
+        (lambda model: model.double(), "Conv2d 'conv1' has a weight of torch.float64"),
+        (
+            lambda model: prune.l1_unstructured(model.fc, "weight", 0.5),
+            "Linear 'fc' has a weight that a hook computes",
+        ),
+        (
+            lambda model: parametrizations.weight_norm(model.fc),
+            "ParametrizedLinear 'fc' is parametrized",
+        ),
+    ],
+)
+def test_a_network_that_is_not_what_it_should_be_is_refused_by_name(
+    resnet8, images, change, said
+):
+    change(resnet8)
+    with pytest.raises(ValueError, match=said) as error:
+        static.quantize_static(resnet8, [images], config())
     assert "\n" not in str(error.value)
 
 

@@ -48,7 +48,15 @@ class IntegerResNet:
 
 
 def read_integers(model: QuantizedResNet) -> IntegerResNet:
-    """The integers of a network converted by qstudy.methods.static.quantize_static."""
+    """The integers of a network converted by qstudy.methods.static.quantize_static.
+
+    Raises ValueError for what is no such network, or a convolution that IntegerLayer
+    has no words for: groups, dilation, padding other than zeros, two strides.
+    """
+    if not isinstance(model, QuantizedResNet):
+        raise ValueError(
+            f"network {type(model).__name__} is not what static.quantize_static gives"
+        )
     network = model.network
     start = _affine(model.quantize)
     stem = _layer(network.conv1, start)
@@ -117,6 +125,8 @@ def _affine(module: Any) -> Affine:
 
 def _layer(module: Any, before: Affine) -> IntegerLayer:
     weight, bias = module.weight(), module.bias()
+    if weight.dim() == 4:
+        _check_convolution(module)
     per_channel = weight.qscheme() in (
         torch.per_channel_affine,
         torch.per_channel_symmetric,
@@ -136,3 +146,16 @@ def _layer(module: Any, before: Affine) -> IntegerLayer:
         stride=module.stride[0] if weight.dim() == 4 else 1,
         padding=module.padding[0] if weight.dim() == 4 else 0,
     )
+
+
+def _check_convolution(module: Any) -> None:
+    for name, allowed in (
+        ("groups", 1),
+        ("dilation", (1, 1)),
+        ("padding_mode", "zeros"),
+        ("stride", (module.stride[0],) * 2),
+        ("padding", (module.padding[0],) * 2),
+    ):
+        value = getattr(module, name)
+        if value != allowed:
+            raise ValueError(f"a convolution has {name} {value!r}: {allowed!r} is read")
