@@ -22,7 +22,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from qstudy.numerics import search
+from qstudy.numerics import checks, search
 from qstudy.numerics.histogram import BINS, MagnitudeHistogram, check_bins, checked
 
 
@@ -61,6 +61,7 @@ class MovingAverageCalibrator:
     """
 
     def __init__(self, *, constant: float = 0.01) -> None:
+        constant = checks.number(constant, "constant", finite=False)
         if not 0 < constant <= 1:
             raise ValueError(f"constant {constant} is outside 0 (excluded) to 1")
         self.constant = constant
@@ -87,6 +88,7 @@ class PercentileCalibrator:
     """
 
     def __init__(self, *, percentile: float = 99.99, bins: int = BINS) -> None:
+        percentile = checks.number(percentile, "percentile", finite=False)
         if not 0 < percentile <= 100:
             raise ValueError(f"percentile {percentile} is outside 0 (excluded) to 100")
         self.percentile = percentile
@@ -129,13 +131,14 @@ class _SearchCalibrator:
         bins: int = BINS,
         stride: int = 1,
     ) -> None:
-        if not isinstance(bits, int) or not 2 <= bits <= 8:
+        if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
             raise ValueError(
                 f"bits {bits!r} is not a whole number from 2 to 8: wider codes need no "
                 "clip"
             )
-        if stride < 1:
-            raise ValueError(f"stride {stride} is not at least 1 bin")
+        if signed not in (True, False, None):
+            raise ValueError(f"signed {signed!r} is not True, False or None")
+        checks.whole(stride, "stride", 1)
         check_bins(bins)
         self.bits, self.signed, self.stride = bits, signed, stride
         self.histogram = MagnitudeHistogram(bins=bins * self._fine)

@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from qstudy.numerics import integer
+from qstudy.numerics import checks, integer
 from qstudy.numerics.granularity import PerChannel, PerTensor
 from qstudy.numerics.mapping import CodeRange, QParams, code_range, quantize
 from qstudy.numerics.qparams import choose_qparams, range_of
@@ -38,8 +38,8 @@ def activation_qparams(
     torch's reduce_range. per_token: symmetric by row, s = max|x| / 127.5, signed codes,
     8 bits only. Raises ValueError for other names or bits, an empty x, NaN or infinity.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation {activation!r} is not one of {ACTIVATIONS}")
+    checks.one_of(activation, "activation", ACTIVATIONS)
+    checks.floats(x, "x")
     if bits not in ACTIVATION_BITS or (activation == "per_token" and bits != 8):
         raise ValueError(
             f"activation bits {bits!r} with {activation}: 8, or 7 with per_tensor"
@@ -80,8 +80,21 @@ def dynamic_linear(
     this does not. Raises ValueError for an unknown order, shapes
     that do not fit, and as `activation_qparams`.
     """
-    if order not in ORDERS:
-        raise ValueError(f"order {order!r} is not one of {ORDERS}")
+    checks.one_of(order, "order", ORDERS)
+    if checks.floats(x, "x").dtype != torch.float32:
+        raise ValueError(f"x is {x.dtype}: torch.float32 is needed, as in the kernels")
+    if checks.integers(weight, "weight").dtype != torch.int8:
+        raise ValueError(f"weight is {weight.dtype}: codes of torch.int8 are needed")
+    weight_scale = checks.scales(weight_scale, "weight_scale").float()
+    if tuple(weight_scale.shape) not in ((), (len(weight),)):
+        raise ValueError(
+            f"weight_scale has shape {tuple(weight_scale.shape)}: () or "
+            f"({len(weight)},) is needed"
+        )
+    if bias is not None and checks.floats(bias, "bias").shape != (len(weight),):
+        raise ValueError(
+            f"bias has shape {tuple(bias.shape)}: ({len(weight)},) is needed"
+        )
     rows = x.reshape(-1, x.shape[-1]) if x.dim() else x
     qparams = activation_qparams(rows, activation=activation, bits=activation_bits)
     if order == "inverse":

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qstudy.numerics import checks
 from qstudy.numerics.fixedpoint import (
     multiply,
     quantize_multiplier,
@@ -28,10 +29,18 @@ _LEFT_SHIFT = 20
 
 @dataclass(frozen=True)
 class Affine:
-    """The scale and zero point of one tensor, as Python numbers."""
+    """The scale and zero point of one tensor, as Python numbers.
+
+    ValueError unless the scale is positive and finite in float32 and the zero point a
+    code of up to 16 bits.
+    """
 
     scale: float
     zero_point: int
+
+    def __post_init__(self) -> None:
+        checks.scale(self.scale, "scale")
+        checks.whole(self.zero_point, "zero_point", -(2**15), 2**16 - 1)
 
 
 def add_fixed_point(
@@ -76,8 +85,7 @@ def add_float32(
     unknown rule or two shapes.
     """
     _same_shape(a, b)
-    if rule not in ADD_RULES:
-        raise ValueError(f"rule {rule!r} is not one of {ADD_RULES}")
+    checks.one_of(rule, "rule", ADD_RULES)
     if rule == "shifted_integers":
         code = _add_shifted(a, b, first, second, output)
     else:
@@ -117,6 +125,8 @@ def average_fixed_point(sums: Tensor, *, count: int) -> Tensor:
 
     Scale and zero point stay as they are. (TensorFlow Lite, AveragePool.)
     """
+    count = checks.whole(count, "count", 1)
+    sums = checks.integers(sums, "sums")
     half = torch.where(sums >= 0, count // 2, -(count // 2))
     return torch.div(sums + half, count, rounding_mode="trunc").to(torch.int32)
 
@@ -130,6 +140,9 @@ def average_float32(
     Without: the mean distance from the zero point is (channels last, QNNPACK, ONNX
     Runtime). They differ at ties where the zero point is odd.
     """
+    count = checks.whole(count, "count", 1)
+    sums = checks.integers(sums, "sums")
+    zero_point = checks.whole(zero_point, "zero_point", -(2**15), 2**16 - 1)
     offset = 0 if zero_point_first else zero_point
     mean = (sums - count * offset).float() / count
     return (torch.round(mean) + offset).to(torch.int32)
@@ -143,6 +156,12 @@ def average_dequantized(
     Each code of a window becomes a float32, row by row they are added and divided, and
     the mean is quantized with the zero point before rounding.
     """
+    size, stride = checks.whole(size, "size", 1), checks.whole(stride, "stride", 1)
+    if checks.integers(x, "codes").dim() != 4 or min(x.shape[2:]) < size:
+        raise ValueError(
+            f"codes of shape {tuple(x.shape)}: (N, C, H, W) with H and W of at least "
+            f"{size} are needed"
+        )
     scale = torch.tensor(affine.scale, dtype=torch.float32)
     real = (x.float() - affine.zero_point) * scale
     values = real.unfold(2, size, stride).unfold(3, size, stride).flatten(-2)
@@ -154,6 +173,7 @@ def average_dequantized(
 
 
 def _same_shape(a: Tensor, b: Tensor) -> None:
+    checks.tensor(a, "a"), checks.tensor(b, "b")
     if a.shape != b.shape or a.is_floating_point() or b.is_floating_point():
         raise ValueError(
             f"operands are {a.dtype} of shape {tuple(a.shape)} and {b.dtype} of shape "

@@ -11,6 +11,10 @@ import math
 import torch
 from torch import Tensor
 
+from qstudy.numerics import checks
+
+# float64 holds the sum of the squares of a million such numbers.
+_LARGEST = 1e150
 DECIBEL_A_BIT = 20 * math.log10(2)
 
 
@@ -56,10 +60,13 @@ def kl_divergence(x: Tensor, y: Tensor, *, bins: int = 256) -> float:
     stays finite: a comparison, not an estimate of the true divergence.
     """
     x, y = _pair(x, y)
+    bins = checks.whole(bins, "bins", 1)
     low = min(x.min().item(), y.min().item())
     high = max(x.max().item(), y.max().item())
     if low == high:
         return 0.0
+    if not math.isfinite(high - low):
+        raise ValueError(f"a range of {low:.3g} to {high:.3g} overflows: scale it down")
     p = torch.histc(x, bins, min=low, max=high)
     q = torch.histc(y, bins, min=low, max=high)
     q = torch.where((p > 0) & (q == 0), 0.5, q)
@@ -71,6 +78,7 @@ def kl_divergence(x: Tensor, y: Tensor, *, bins: int = 256) -> float:
 def uniform_sqnr(x: Tensor, step: float) -> float:
     """The SQNR in dB that theory gives for rounding `x` with `step` and no clipping."""
     x, _ = _pair(x, x)
+    step = checks.number(step, "step")
     if not step > 0:
         raise ValueError(f"step {step} is not positive")
     power = float(x.square().mean())
@@ -78,6 +86,10 @@ def uniform_sqnr(x: Tensor, step: float) -> float:
 
 
 def _pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    for name, value in (("x", x), ("y", y)):
+        checks.tensor(value, name)
+        if value.is_complex() or value.dtype == torch.bool:
+            raise ValueError(f"{name} is {value.dtype}: real numbers are needed")
     if x.shape != y.shape or x.numel() == 0:
         raise ValueError(
             f"tensors of shape {tuple(x.shape)} and {tuple(y.shape)}: one shape, not "
@@ -86,4 +98,10 @@ def _pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     x, y = x.detach().double().flatten(), y.detach().double().flatten()
     if not bool((torch.isfinite(x) & torch.isfinite(y)).all()):
         raise ValueError("a tensor holds NaN or infinity: its error is not defined")
+    largest = max(float(v.abs().max()) for v in (x, y))
+    if largest > _LARGEST:
+        raise ValueError(
+            f"a tensor holds {largest:.3g}: above {_LARGEST:.0e} squares overflow, "
+            "scale both down"
+        )
     return x, y

@@ -1,11 +1,13 @@
 """Multiply by a real number with integers alone: M = M0 2^shift, |M0| in [1/2, 1).
 
-M0 is kept as an int32 that stands for M0 2^31 (Jacob et al. 2018, section 2.2). Two
+M0 is kept as an int32 that stands for M0 2^31 (Jacob et al. 2018, section 2.2). Three
 roundings are in use. *double* rounds the high half of the product, and then again when
-shifting right, as gemmlowp and TensorFlow Lite do; *single* rounds once, as TensorFlow
-Lite does where it is built with TFLITE_SINGLE_ROUNDING. They differ by one where the
-first rounding creates a tie. All functions take and give int64 tensors that hold int32
-values, so that nothing can wrap unseen.
+shifting right, as gemmlowp and TensorFlow Lite's convolutions and additions do;
+*single* rounds once, ties upwards, as TensorFlow Lite does where it is built with
+TFLITE_SINGLE_ROUNDING; *single_away* rounds once, ties away from zero, as its fully
+connected kernel does. Double and single differ by one where the first rounding creates
+a tie, the two single ones at ties of negative products. All functions take and give
+int64 tensors that hold int32 values, so that nothing can wrap unseen.
 """
 
 from __future__ import annotations
@@ -16,8 +18,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ROUNDING_MODES = ("double", "single")
+from qstudy.numerics import checks
+
+ROUNDING_MODES = ("double", "single", "single_away")
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+# That of the largest float; a left shift that leaves int32 is refused where it does.
+_LARGEST_SHIFT = 1024
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,12 @@ class Multiplier:
 def quantize_multiplier(real: float, *, rounding: str = "double") -> Multiplier:
     """`real` as mantissa and shift, to within one part in 2^31.
 
-    Values too small for a shift of -31 become 0. With "single" a shift beyond 30 gives
-    the largest multiplier, as there. Raises ValueError for NaN, an infinite value or an
-    unknown rounding.
+    Values too small for a shift of -31 become 0. With one rounding a shift beyond 30
+    gives the largest multiplier, as there. Raises ValueError for NaN, an infinite value
+    or an unknown rounding.
     """
-    if rounding not in ROUNDING_MODES:
-        raise ValueError(f"rounding {rounding!r} is not one of {ROUNDING_MODES}")
-    if not math.isfinite(real):
-        raise ValueError(f"multiplier {real!r} is not a finite number")
+    checks.one_of(rounding, "rounding", ROUNDING_MODES)
+    real = checks.number(real, "multiplier")
     if real == 0:
         return Multiplier(0, 0)
     fraction, shift = math.frexp(real)
@@ -48,7 +52,7 @@ def quantize_multiplier(real: float, *, rounding: str = "double") -> Multiplier:
     mantissa = -mantissa if real < 0 else mantissa
     if shift < -31:
         return Multiplier(0, 0)
-    if rounding == "single" and shift > 30:
+    if rounding != "double" and shift > 30:
         return Multiplier(INT32_MAX if real > 0 else INT32_MIN, 30)
     return Multiplier(mantissa, shift)
 
@@ -58,7 +62,9 @@ def rounding_doubling_high_multiply(a: Tensor, b: Tensor | int) -> Tensor:
 
     The product of the two smallest int32 alone saturates. (gemmlowp, fixedpoint.h.)
     """
-    b = torch.as_tensor(b, dtype=torch.int64)
+    a, b = (
+        checks.in_range(v, n, INT32_MIN, INT32_MAX) for n, v in (("a", a), ("b", b))
+    )
     product = a * b
     nudge = torch.where(product >= 0, 2**30, 1 - 2**30)
     # C's integer division truncates; so does this one.
@@ -67,8 +73,9 @@ def rounding_doubling_high_multiply(a: Tensor, b: Tensor | int) -> Tensor:
 
 
 def rounding_divide_by_power_of_two(x: Tensor, exponent: Tensor | int) -> Tensor:
-    """round(x / 2^exponent), ties away from zero; exponent 0 to 31. (gemmlowp.)"""
-    exponent = torch.as_tensor(exponent, dtype=torch.int64)
+    """round(x / 2^exponent), ties away from zero; exponent 0 to 62. (gemmlowp.)"""
+    x = checks.integers(x, "x").to(torch.int64)
+    exponent = checks.in_range(exponent, "exponent", 0, 62)
     mask = (torch.ones_like(exponent) << exponent) - 1
     threshold = (mask >> 1) + (x < 0).to(torch.int64)
     return (x >> exponent) + ((x & mask) > threshold).to(torch.int64)
@@ -83,14 +90,12 @@ def multiply(
     that broadcast against x. Raises ValueError for floats, an x outside int32, or one
     that a left shift moves out of it.
     """
-    if rounding not in ROUNDING_MODES:
-        raise ValueError(f"rounding {rounding!r} is not one of {ROUNDING_MODES}")
-    if x.is_floating_point():
-        raise ValueError(f"x is {x.dtype}: fixed point multiplies integers alone")
-    x = x.to(torch.int64)
+    checks.one_of(rounding, "rounding", ROUNDING_MODES)
+    x = checks.integers(x, "x").to(torch.int64)
     check_int32(x, "x")
-    mantissa = torch.as_tensor(mantissa, dtype=torch.int64)
-    shift = torch.as_tensor(shift, dtype=torch.int64)
+    mantissa = checks.in_range(mantissa, "mantissa", INT32_MIN, INT32_MAX)
+    most = _LARGEST_SHIFT if rounding == "double" else 30
+    shift = checks.in_range(shift, "shift", -31, most)
     left, right = shift.clamp(min=0), (-shift).clamp(min=0)
     # An int32 shifted by 32 still fits an int64, and has left int32 unless it is 0.
     shifted = x << left.clamp(max=32)
@@ -99,12 +104,15 @@ def multiply(
         high = rounding_doubling_high_multiply(shifted, mantissa)
         return rounding_divide_by_power_of_two(high, right)
     total = 31 - shift
-    return (x * mantissa + (torch.ones_like(total) << (total - 1))) >> total
+    product, half = x * mantissa, torch.ones_like(total) << (total - 1)
+    if rounding == "single":
+        return (product + half) >> total
+    return torch.sign(product) * ((product.abs() + half) >> total)
 
 
 def check_int32(values: Tensor, told: str) -> None:
     """ValueError, naming `told`, where an int64 value does not fit an int32."""
-    if values.numel() == 0:
+    if checks.integers(values, told).numel() == 0:
         return
     low, high = (int(end) for end in torch.aminmax(values))
     if low < INT32_MIN or high > INT32_MAX:

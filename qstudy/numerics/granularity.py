@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from qstudy.numerics import checks
+
 
 @dataclass(frozen=True)
 class PerTensor:
@@ -58,7 +60,8 @@ class PerChannel:
         return parameter.reshape(view)
 
     def _axis(self, x: Tensor) -> int:
-        if not -x.dim() <= self.axis < x.dim():
+        checks.whole(self.axis, "axis", -x.dim(), max(x.dim() - 1, 0))
+        if not x.dim():
             raise ValueError(
                 f"axis {self.axis} is outside the {x.dim()} axes of a tensor of shape "
                 f"{tuple(x.shape)}"
@@ -88,7 +91,8 @@ class PerGroup:
         return parameter.repeat_interleave(self.size, dim=-1)
 
     def _check_last(self, x: Tensor) -> None:
-        if self.size < 1 or x.dim() < 1 or x.shape[-1] % self.size:
+        checks.whole(self.size, "group size", 1)
+        if x.dim() < 1 or x.shape[-1] % self.size:
             raise ValueError(
                 f"group size {self.size} does not divide the last axis of a tensor of "
                 f"shape {tuple(x.shape)}"

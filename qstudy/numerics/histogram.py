@@ -14,6 +14,8 @@ import math
 import torch
 from torch import Tensor
 
+from qstudy.numerics import checks
+
 BINS = 2048
 # The smallest width: one that float32 divides by exactly.
 _SMALLEST = 2.0**-126
@@ -79,7 +81,7 @@ class MagnitudeHistogram:
 
 def check_bins(bins: int) -> None:
     """ValueError where `bins` cannot be halved: pairs of them are merged."""
-    if not isinstance(bins, int) or bins < 2 or bins % 2:
+    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 2 or bins % 2:
         raise ValueError(f"bins {bins!r} is not an even whole number of at least 2")
 
 
@@ -88,12 +90,13 @@ def checked(x: Tensor) -> tuple[Tensor, float, float]:
 
     Raises ValueError where it is empty, no float, or holds NaN or infinity.
     """
+    x = checks.tensor(x, "a batch")
     if x.numel() == 0 or not x.is_floating_point():
         raise ValueError(
             f"a batch of {x.dtype} and shape {tuple(x.shape)} cannot be calibrated on: "
             "floats are needed, at least one"
         )
-    values = x.detach().flatten().to(torch.promote_types(x.dtype, torch.float32))
+    values = checks.wide(x.detach().flatten())
     low, high = (value.item() for value in torch.aminmax(values))
     # aminmax passes a NaN on, so the two ends tell of all values.
     if not (math.isfinite(low) and math.isfinite(high)):

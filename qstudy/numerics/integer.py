@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from qstudy.numerics import checks
 from qstudy.numerics.fixedpoint import check_int32
 
+# The codes of up to 16 bits, signed or not.
+CODES = (-(2**15), 2**16 - 1)
 # (x - z_x) and w are at most 255 and 128 in magnitude: fewer products fit an int32.
 _MOST_PRODUCTS = 2**31 // (255 * 128)
 
@@ -37,6 +40,7 @@ def linear_sums(
     time. Raises ValueError for floats, shapes that do not fit, or a sum outside int32.
     """
     _check(x, weight, 2)
+    input_zero_point = checks.whole(input_zero_point, "input_zero_point", *CODES)
     if x.shape[1] != weight.shape[1]:
         raise ValueError(
             f"codes of shape {tuple(x.shape)} have {x.shape[1]} columns and the weight "
@@ -65,6 +69,16 @@ def conv2d_sums(
     with the code of zero, z_x. Arguments and errors as for `linear_sums`.
     """
     _check(x, weight, 4)
+    input_zero_point = checks.whole(input_zero_point, "input_zero_point", *CODES)
+    stride, dilation, groups = (
+        checks.whole(value, name, 1)
+        for name, value in (
+            ("stride", stride),
+            ("dilation", dilation),
+            ("groups", groups),
+        )
+    )
+    padding = checks.whole(padding, "padding", 0)
     if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise ValueError(
             f"{x.shape[1]} input channels in {groups} groups do not fit a weight of "
@@ -103,23 +117,28 @@ def max_pool2d(x: Tensor, *, size: int, stride: int) -> Tensor:
 
 def clamp_relu(x: Tensor, *, zero_point: int, six: int | None = None) -> Tensor:
     """ReLU on codes: no less than the code of 0; with `six`, no more than that of 6."""
-    return x.clamp(min=zero_point, max=six)
+    zero_point = checks.whole(zero_point, "zero_point", *CODES)
+    if six is not None:
+        six = checks.whole(six, "six", zero_point)
+    return checks.integers(x, "codes").clamp(min=zero_point, max=six)
 
 
 def _weight_zeros(zero_point: Tensor | int, weight: Tensor) -> Tensor:
     """`zero_point` as int64 (C,); ValueError where it is no integer or does not fit."""
-    zero = torch.as_tensor(zero_point)
-    if zero.is_floating_point() or tuple(zero.shape) not in ((), (len(weight),)):
+    zero = checks.in_range(zero_point, "weight_zero_point", *CODES)
+    if tuple(zero.shape) not in ((), (len(weight),)):
         raise ValueError(
-            f"weight_zero_point is {zero.dtype} of shape {tuple(zero.shape)}: an "
-            f"integer, or integers of shape ({len(weight)},), are needed"
+            f"weight_zero_point has shape {tuple(zero.shape)}: an integer, or integers "
+            f"of shape ({len(weight)},), are needed"
         )
     return zero.to(torch.int64).expand(len(weight))
 
 
 def _sums(x: Tensor, weight: Tensor, z_x: int, z_w: Tensor, *, fast: bool) -> Tensor:
     """The four terms of the module's formula; the int32 product where both are int8."""
-    w_low, w_high = (int(end) for end in torch.aminmax(weight))
+    w_low, w_high = _ends(weight, "weight")
+    if x.dtype != torch.int8:
+        _ends(x, "codes")
     byte = fast and x.dtype == torch.int8 and w_low >= -128 and w_high <= 127
     if byte and x.shape[1] < _MOST_PRODUCTS:
         products = _byte_products(x, weight.to(torch.int8))
@@ -135,6 +154,15 @@ def _sums(x: Tensor, weight: Tensor, z_x: int, z_w: Tensor, *, fast: bool) -> Te
         total = total - z_w * row_sums + x.shape[1] * z_x * z_w
     check_int32(total, "a sum of products")
     return total.to(torch.int32)
+
+
+def _ends(codes: Tensor, name: str) -> tuple[int, int]:
+    """The smallest and largest of `codes`; ValueError beyond 16 bits."""
+    low, high = (int(end) for end in torch.aminmax(codes))
+    if low < CODES[0] or high > CODES[1]:
+        bad = low if low < CODES[0] else high
+        raise ValueError(f"{name} hold {bad}: codes are {CODES[0]} to {CODES[1]}")
+    return low, high
 
 
 def _byte_products(x: Tensor, weight: Tensor) -> Tensor:
@@ -154,7 +182,7 @@ def _byte_products(x: Tensor, weight: Tensor) -> Tensor:
 
 def _as_bytes(x: Tensor, zero_point: int) -> tuple[Tensor, int]:
     """(x, z_x) as int8 where its codes have 8 bits; unsigned ones move by 128."""
-    low, high = (int(end) for end in torch.aminmax(x))
+    low, high = _ends(x, "codes")
     low, high = min(low, zero_point), max(high, zero_point)
     if low >= -128 and high <= 127:
         return x.to(torch.int8), zero_point
@@ -185,6 +213,7 @@ def _windows(
 
 def _pool_windows(x: Tensor, size: int, stride: int) -> Tensor:
     _check(x, x, 4)
+    size, stride = checks.whole(size, "size", 1), checks.whole(stride, "stride", 1)
     if min(x.shape[2:]) < size:
         raise ValueError(f"a window of {size} does not fit codes of {tuple(x.shape)}")
     return x.unfold(2, size, stride).unfold(3, size, stride)
@@ -192,7 +221,8 @@ def _pool_windows(x: Tensor, size: int, stride: int) -> Tensor:
 
 def _check(x: Tensor, weight: Tensor, dimensions: int) -> None:
     for name, codes in (("codes", x), ("weight", weight)):
-        if codes.is_floating_point() or codes.dim() != dimensions or not codes.numel():
+        checks.integers(codes, name)
+        if codes.dim() != dimensions or not codes.numel():
             raise ValueError(
                 f"{name} are {codes.dtype} of shape {tuple(codes.shape)}: integers "
                 f"with {dimensions} axes are needed, at least one"

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from qstudy.numerics import checks
 from qstudy.numerics.granularity import Granularity, PerTensor
 
 BITS = (2, 16)
+INT32 = (-(2**31), 2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class CodeRange:
     high: int
 
     def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            code = checks.whole(getattr(self, name), f"code range's {name}", *INT32)
+            object.__setattr__(self, name, code)
         if not self.low < self.high:
             raise ValueError(f"code range {self.low} to {self.high} is reversed or one")
 
@@ -47,8 +52,7 @@ def code_range(
     whose 16-bit sums could overflow. Raises ValueError for bits outside 2 to 16.
     """
     least, most = BITS
-    if isinstance(bits, bool) or not isinstance(bits, int) or not least <= bits <= most:
-        raise ValueError(f"bits {bits!r} is not a whole number from {least} to {most}")
+    bits = checks.whole(bits, "bits", least, most)
     if bits - reduce_range < least:
         raise ValueError(
             f"bits {bits} with reduce_range leaves 1: at least 2 are needed"
@@ -85,11 +89,10 @@ ROUNDINGS: Mapping[str, Callable[[Tensor], Tensor]] = {
 def round_to_integer(x: Tensor, *, rounding: str = "half_even") -> Tensor:
     """`x` rounded to the nearest integers, of its own float dtype.
 
-    Raises ValueError for a rounding that is not in ROUNDINGS.
+    Raises ValueError for a rounding that is not in ROUNDINGS, or an x that is no float.
     """
-    if rounding not in ROUNDINGS:
-        raise ValueError(f"rounding {rounding!r} is not one of {tuple(ROUNDINGS)}")
-    return ROUNDINGS[rounding](x)
+    checks.one_of(rounding, "rounding", ROUNDINGS)
+    return ROUNDINGS[rounding](checks.floats(x, "x", finite=False, some=False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,28 +111,21 @@ class QParams:
     granularity: Granularity = field(default_factory=PerTensor)
 
     def __post_init__(self) -> None:
-        if not self.scale.is_floating_point() or self.zero_point.is_floating_point():
-            raise ValueError(
-                f"scale is {self.scale.dtype} and zero_point {self.zero_point.dtype}: "
-                "a float and an integer dtype are needed"
-            )
+        for name, kind in (("codes", CodeRange), ("granularity", Granularity)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(
+                    f"{name} {getattr(self, name)!r} is not "
+                    f"{getattr(kind, '__name__', kind)}"
+                )
+        checks.floats(self.scale, "scale", finite=False, some=False)
+        checks.integers(self.zero_point, "zero_point")
         if self.scale.shape != self.zero_point.shape or self.scale.numel() == 0:
             raise ValueError(
                 f"scale of shape {tuple(self.scale.shape)} and zero_point of shape "
                 f"{tuple(self.zero_point.shape)}: one shape, not empty, is needed"
             )
         # The arithmetic may be float32 whatever the dtype of the scale.
-        smallest, largest = (
-            torch.finfo(torch.float32).tiny,
-            torch.finfo(torch.float32).max,
-        )
-        fine = (self.scale >= smallest) & (self.scale <= largest)
-        if not bool(fine.all()):
-            bad = self.scale[~fine].flatten()[0].item()
-            raise ValueError(
-                f"scale {bad} is not a finite number from {smallest:.3g} to "
-                f"{largest:.3g}"
-            )
+        checks.scales(self.scale, "scale")
         low, high = self.zero_point.min().item(), self.zero_point.max().item()
         if low < self.codes.low or high > self.codes.high:
             raise ValueError(
@@ -175,9 +171,12 @@ def dequantize(
     """The real values of integer `codes`, x' = s (q - z), of its shape.
 
     Computed in `dtype`, or in float32 where that is shorter. Raises ValueError for
-    codes outside the range.
+    codes outside the range, or a real value beyond `dtype`.
     """
-    if codes.is_floating_point() or codes.numel() == 0:
+    codes = checks.integers(codes, "codes")
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype {dtype} is not a float dtype such as torch.float32")
+    if codes.numel() == 0:
         raise ValueError(
             f"codes are {codes.dtype} of shape {tuple(codes.shape)}: integers are "
             "needed, at least one"
@@ -226,15 +225,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def _checked(x: Tensor) -> Tensor:
-    if not x.is_floating_point() or x.numel() == 0:
-        raise ValueError(
-            f"x is {x.dtype} of shape {tuple(x.shape)}: floats are needed, at least one"
-        )
-    x = x.detach()
-    if not bool(torch.isfinite(x).all()):
-        bad = x[~torch.isfinite(x)].flatten()[0].item()
-        raise ValueError(f"x holds {bad}: only finite numbers have a code")
-    return x
+    return checks.floats(x, "x").detach()
 
 
 def _map(
@@ -267,4 +258,11 @@ def _unmap(codes: Tensor, qparams: QParams, dtype: torch.dtype) -> Tensor:
     wide = torch.promote_types(dtype, torch.float32)
     scale = qparams.granularity.expand(qparams.scale.to(wide), codes)
     zero = qparams.granularity.expand(qparams.zero_point.to(wide), codes)
-    return ((codes.to(wide) - zero) * scale).to(dtype)
+    real = ((codes.to(wide) - zero) * scale).to(dtype)
+    if not bool(torch.isfinite(real).all()):
+        largest = float(scale.max()) * (qparams.codes.high - qparams.codes.low)
+        raise ValueError(
+            f"codes stand for values up to {largest:.6g}, beyond {dtype}: "
+            "use a wider dtype"
+        )
+    return real

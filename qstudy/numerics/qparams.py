@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qstudy.numerics import checks
 from qstudy.numerics.granularity import Granularity, PerTensor
-from qstudy.numerics.mapping import CodeRange, QParams, round_to_integer
+from qstudy.numerics.mapping import BITS, CodeRange, QParams, round_to_integer
 
 SCHEMES = ("affine", "scale")
 CONVENTIONS = ("max_code", "half_range", "both_ends", "min_code", "unsigned")
@@ -43,16 +44,22 @@ def choose_qparams(
     """The parameters that map the real range [low, high] to `codes`.
 
     `low` and `high`: floats or float tensors of the granularity's shape; the arithmetic
-    is done in their dtype (float64 for Python floats). A range without zero is widened
-    to hold it, or refused where `contain_zero` is false, because padding needs an exact
-    zero. A range that is zero alone has scale 1, or `smallest_scale` where that is
-    positive (torch's observers: 2^-23). `convention` applies to the scheme "scale" and
-    `rounding` to the zero point of "affine".
+    is done in their dtype, float32 at least (float64 for Python floats). A range
+    without zero is widened to hold it, or refused where `contain_zero` is false, for
+    padding needs an exact zero. A range that is zero alone has scale 1, or
+    `smallest_scale` where that is positive (torch's observers: 2^-23). `convention`
+    applies to the scheme "scale" and `rounding` to the zero point of "affine".
 
     Raises ValueError for unknown names, reversed, empty, NaN or infinite ranges, signed
-    codes with the convention "unsigned" and the reverse.
+    codes with the convention "unsigned" and the reverse, and a range so wide that
+    float32 has no scale for it. One so narrow has the smallest that it can invert.
     """
     low, high = _range(low, high)
+    if not isinstance(codes, CodeRange):
+        raise ValueError(f"codes {codes!r} is not a CodeRange, such as code_range(8)")
+    smallest_scale = checks.number(smallest_scale, "smallest_scale")
+    if smallest_scale < 0:
+        raise ValueError(f"smallest_scale {smallest_scale} is not at least 0")
     if bool(((low > 0) | (high < 0)).any()) and not contain_zero:
         raise ValueError(
             f"range {_first(low)} to {_first(high)} does not contain zero: let it be "
@@ -67,6 +74,11 @@ def choose_qparams(
         smallest_scale=smallest_scale,
         rounding=rounding,
     )
+    if not bool((scale <= checks.LARGEST_SCALE).all()):
+        raise ValueError(
+            f"a range needs the scale {scale.max().item():.6g}, beyond float32's "
+            f"{checks.LARGEST_SCALE:.3g}: scale the values down first"
+        )
     return QParams(scale, zero, codes, granularity or PerTensor())
 
 
@@ -86,22 +98,27 @@ def scale_and_zero_point(
     is NaN, infinite or reversed is not refused but gives a scale that is none. Raises
     ValueError for unknown names.
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"scheme {scheme!r} is not one of {SCHEMES}")
+    checks.one_of(scheme, "scheme", SCHEMES)
+    checks.one_of(convention, "convention", CONVENTIONS)
     low, high = low.clamp(max=0), high.clamp(min=0)
+    empty = (low == 0) & (high == 0)
     if scheme == "affine":
-        scale = _usable((high - low) / (codes.levels - 1), smallest_scale)
+        # Divided first: twice the largest float32 is none.
+        steps = codes.levels - 1
+        width = high - low
+        width = torch.where(
+            torch.isfinite(width), width / steps, high / steps - low / steps
+        )
+        scale = _usable(width, empty, smallest_scale)
         zero = codes.low - round_to_integer(low / scale, rounding=rounding)
         return scale, zero.clamp(codes.low, codes.high).to(torch.int32)
-    scale = _usable(_symmetric(low, high, codes, convention), smallest_scale)
+    scale = _usable(_symmetric(low, high, codes, convention), empty, smallest_scale)
     # Zero among signed codes, the middle of unsigned ones.
     middle = 0 if codes.low < 0 else (codes.low + codes.high + 1) // 2
     return scale, torch.full_like(scale, middle).to(torch.int32)
 
 
 def _symmetric(low: Tensor, high: Tensor, codes: CodeRange, convention: str) -> Tensor:
-    if convention not in CONVENTIONS:
-        raise ValueError(f"convention {convention!r} is not one of {CONVENTIONS}")
     if (convention == "unsigned") != (codes.low >= 0):
         sort = "unsigned" if codes.low >= 0 else "signed"
         raise ValueError(f"convention {convention!r} does not fit {sort} codes")
@@ -119,16 +136,12 @@ def _symmetric(low: Tensor, high: Tensor, codes: CodeRange, convention: str) -> 
 def range_of(
     x: Tensor, granularity: Granularity | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The smallest and largest value of float `x` in each group, in its dtype.
+    """The smallest and largest value of float `x` in each group, in float32 at least.
 
     Raises ValueError for an empty x or one that holds NaN or infinity.
     """
     granularity = granularity or PerTensor()
-    if x.numel() == 0 or not bool(torch.isfinite(x).all()):
-        raise ValueError(
-            f"x of shape {tuple(x.shape)} is empty or holds NaN or infinity: it has no "
-            "range"
-        )
+    x = checks.wide(checks.floats(x, "x"))
     low, high = torch.aminmax(granularity.grouped(x.detach()), dim=1)
     shape = granularity.shape(x)
     return low.reshape(shape), high.reshape(shape)
@@ -152,22 +165,27 @@ def wu_parameters(low: float, high: float, *, bits: int, scheme: str) -> WuParam
     s = (2^(b-1) - 1) / max(|low|, |high|), z = 0. Raises ValueError as
     `choose_qparams`, and for a range that is zero alone.
     """
-    first, last = _range(low, high)
+    checks.one_of(scheme, "scheme", SCHEMES)
+    bits = checks.whole(bits, "bits", *BITS)
+    first, last = _range(
+        checks.number(low, "low", finite=False),
+        checks.number(high, "high", finite=False),
+    )
     low, high = float(first), float(last)
     if low == high == 0:
         raise ValueError("range 0 to 0 has no scale")
     if scheme == "affine":
         s = (2**bits - 1) / (high - low)
         return WuParameters(s, -round(low * s) - 2 ** (bits - 1))
-    if scheme == "scale":
-        return WuParameters((2 ** (bits - 1) - 1) / max(abs(low), abs(high)), 0)
-    raise ValueError(f"scheme {scheme!r} is not one of {SCHEMES}")
+    return WuParameters((2 ** (bits - 1) - 1) / max(abs(low), abs(high)), 0)
 
 
 def _range(low: Tensor | float, high: Tensor | float) -> tuple[Tensor, Tensor]:
     low, high = (
-        v if isinstance(v, Tensor) else torch.tensor(float(v), dtype=torch.float64)
-        for v in (low, high)
+        checks.wide(checks.floats(v, name, finite=False, some=False))
+        if isinstance(v, Tensor)
+        else torch.tensor(checks.number(v, name, finite=False), dtype=torch.float64)
+        for name, v in (("low", low), ("high", high))
     )
     if low.shape != high.shape or low.numel() == 0:
         raise ValueError(
@@ -184,12 +202,15 @@ def _range(low: Tensor | float, high: Tensor | float) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def _usable(scale: Tensor, smallest: float) -> Tensor:
-    """`scale` with its zeros, and what is too small to invert, replaced."""
+def _usable(scale: Tensor, empty: Tensor, smallest: float) -> Tensor:
+    """`scale` with 1 where the range is zero alone; never too small to invert.
+
+    Where `smallest` is positive, it bounds both.
+    """
     if smallest > 0:
         return scale.clamp(min=smallest)
-    tiny = torch.finfo(torch.float32).tiny  # what QParams takes
-    return torch.where(scale == 0, torch.ones_like(scale), scale.clamp(min=tiny))
+    scale = scale.clamp(min=checks.SMALLEST_SCALE)
+    return torch.where(empty, torch.ones_like(scale), scale)
 
 
 def _first(values: Tensor) -> float:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qstudy.numerics import checks
 from qstudy.numerics.fixedpoint import (
     INT32_MAX,
     INT32_MIN,
@@ -48,7 +49,13 @@ def quantize_bias(
     multiplies by the scale's inverse in place of dividing. Raises ValueError where a
     code leaves int32: the scales are then too small for the bias.
     """
-    scale = torch.as_tensor(input_scale, dtype=torch.float32) * weight_scale.float()
+    if not isinstance(input_scale, Tensor):
+        input_scale = torch.tensor(checks.scale(input_scale, "input_scale"))
+    s_x = checks.scales(input_scale, "input_scale").float()
+    bias = checks.floats(bias, "bias", some=False)
+    scale = checks.scales(
+        s_x * checks.scales(weight_scale, "weight_scale").float(), "s_x s_w"
+    )
     codes = torch.round(bias.float() * (1 / scale) if invert else bias.float() / scale)
     # 2^31 - 1 is no float32: the largest one below it bounds what converts unharmed.
     fits = torch.isfinite(codes) & (codes.abs() < 2.0**31)
@@ -78,12 +85,22 @@ def requantize_float32(
     `bias` float32 (C,), `weight_scale` () or (C,). Raises ValueError for an unknown
     rule or a bias that overflows int32 under the rules that make it one.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule {rule!r} is not one of {RULES}")
-    s_x = torch.tensor(input_scale, dtype=torch.float32)
-    s_y = torch.tensor(output_scale, dtype=torch.float32)
-    s_w = _along_channels(weight_scale.float(), acc)
-    b = None if bias is None else _along_channels(bias.float(), acc)
+    checks.one_of(rule, "rule", RULES)
+    _check_sums(acc)
+    output_zero_point = checks.whole(
+        output_zero_point, "output_zero_point", codes.low, codes.high
+    )
+    s_x, s_y = (
+        torch.tensor(checks.scale(value, name), dtype=torch.float32)
+        for name, value in (
+            ("input_scale", input_scale),
+            ("output_scale", output_scale),
+        )
+    )
+    s_w = _along_channels(checks.scales(weight_scale, "weight_scale").float(), acc)
+    b = None
+    if bias is not None:
+        b = _along_channels(checks.floats(bias, "bias").float(), acc)
     product = s_x * s_w
     if rule == "real_bias":
         real = acc.float() * product
@@ -119,9 +136,18 @@ def requantize_fixed_point(
     from fixedpoint.quantize_multiplier. Raises ValueError where sum plus bias leaves
     int32.
     """
+    _check_sums(acc)
+    output_zero_point = checks.whole(
+        output_zero_point, "output_zero_point", codes.low, codes.high
+    )
+    # A float mantissa would be cut to a whole number without a word.
+    checks.integers(mantissa, "mantissa"), checks.integers(shift, "shift")
     total = acc.to(torch.int64)
     if bias is not None:
-        total = total + _along_channels(bias.to(torch.int64), acc)
+        bias = checks.in_range(
+            checks.integers(bias, "bias"), "bias", INT32_MIN, INT32_MAX
+        )
+        total = total + _along_channels(bias, acc)
     check_int32(total, "a sum with its bias")
     scaled = multiply(
         total,
@@ -130,6 +156,14 @@ def requantize_fixed_point(
         rounding=rounding,
     )
     return (scaled + output_zero_point).clamp(codes.low, codes.high).to(torch.int32)
+
+
+def _check_sums(acc: Tensor) -> None:
+    if checks.integers(acc, "sums").dim() < 2:
+        raise ValueError(
+            f"sums have shape {tuple(acc.shape)}: (N, C, ...) is needed, channels on "
+            "axis 1"
+        )
 
 
 def _along_channels(parameter: Tensor, acc: Tensor) -> Tensor:

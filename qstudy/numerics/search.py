@@ -14,11 +14,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qstudy.numerics import checks
 from qstudy.numerics.histogram import MagnitudeHistogram
 
 
 def steps_of(bits: int, *, signed: bool) -> int:
     """The number of steps between 0 and the threshold: the largest code."""
+    checks.whole(bits, "bits", 2, 16)
     return 2 ** (bits - 1) - 1 if signed else 2**bits - 1
 
 
@@ -27,6 +29,10 @@ def candidates(histogram: MagnitudeHistogram, *, least: int, stride: int) -> lis
 
     `least` is the smallest i that makes sense. The last covers all values.
     """
+    checks.whole(stride, "stride", 1)
+    checks.whole(least, "least", 1)
+    if not histogram.total:
+        raise ValueError("the histogram is empty: add at least one batch")
     used = int(histogram.counts.nonzero().max()) + 1
     first = -(-max(least, stride) // stride) * stride
     return [*range(first, used, stride), used]
@@ -49,6 +55,7 @@ def mse_threshold(
     histogram: MagnitudeHistogram, *, bits: int, signed: bool, stride: int = 1
 ) -> float:
     """The threshold with the smallest mean squared error. 0 where all values are 0."""
+    checks.whole(stride, "stride", 1)
     if histogram.largest == 0:
         return 0.0
     steps = steps_of(bits, signed=signed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qstudy.numerics import error
+from qstudy.numerics import checks, error
 from qstudy.numerics.granularity import PerChannel, PerTensor
 from qstudy.numerics.mapping import CodeRange, fake_quantize
 from qstudy.numerics.qparams import choose_qparams, range_of
@@ -44,6 +44,8 @@ class WeightRanges:
 
 def weight_ranges(weight: Tensor) -> WeightRanges:
     """Ranges of a float weight (Cout, ...); ValueError if empty or not finite."""
+    if checks.floats(weight, "weight", finite=False, some=False).dim() < 1:
+        raise ValueError("weight has shape (): (Cout, ...) is needed")
     if weight.numel() == 0 or not bool(torch.isfinite(weight).all()):
         raise ValueError(
             f"weight of shape {tuple(weight.shape)} is empty or holds NaN or infinity: "
@@ -57,8 +59,7 @@ def round_weight(weight: Tensor, *, granularity: str) -> Tensor:
 
     Raises ValueError for a granularity that is not in GRANULARITIES.
     """
-    if granularity not in GRANULARITIES:
-        raise ValueError(f"granularity {granularity!r} is not one of {GRANULARITIES}")
+    checks.one_of(granularity, "granularity", GRANULARITIES)
     weight_ranges(weight)  # refuses what has no range
     shared = PerTensor() if granularity == "per_tensor" else PerChannel(0)
     low, high = range_of(weight, shared)

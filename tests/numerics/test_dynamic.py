@@ -125,5 +125,5 @@ def test_what_is_not_allowed_is_named(options, said):
 
 @pytest.mark.parametrize("x", [torch.full((1, 8), float("nan")), torch.ones(0, 8)])
 def test_nan_and_empty_inputs_are_refused(x):
-    with pytest.raises(ValueError, match=r"NaN|empty"):
+    with pytest.raises(ValueError, match=r"x holds nan|at least one"):
         dynamic_linear(x, torch.ones(2, 8, dtype=torch.int8), torch.tensor(1.0))

@@ -227,7 +227,7 @@ def test_a_multiplier_that_is_not_finite_is_refused(real):
 
 
 def test_an_unknown_rounding_is_refused():
-    message = r"rounding 'triple' is not one of \('double', 'single'\)"
+    message = r"rounding 'triple' is not one of \('double', 'single', 'single_away'\)"
     with pytest.raises(ValueError, match=message):
         quantize_multiplier(1.0, rounding="triple")
     with pytest.raises(ValueError, match=message):
@@ -236,7 +236,7 @@ def test_an_unknown_rounding_is_refused():
 
 @pytest.mark.parametrize("rounding", ROUNDING_MODES)
 def test_floats_and_what_leaves_int32_are_refused(rounding):
-    with pytest.raises(ValueError, match=r"x is torch.float32: fixed point"):
+    with pytest.raises(ValueError, match=r"x is torch.float32 of shape"):
         multiply(torch.tensor([1.0]), 2**30, 0, rounding=rounding)
     for x, shift in [
         (INT32_MAX + 1, 0),
@@ -245,7 +245,9 @@ def test_floats_and_what_leaves_int32_are_refused(rounding):
         (-(2**30) - 1, 1),
         (1, 31),
     ]:
-        with pytest.raises(ValueError, match=r"x .*from -?\d+ to .* leaves int32"):
+        with pytest.raises(
+            ValueError, match=r"x .*from -?\d+ to .* leaves int32|shift 31 is"
+        ):
             multiply(torch.tensor([x]), 2**30, shift, rounding=rounding)
     # The last that fit: 2^30 stands for a half, so that a shift of 1 is times one.
     assert one(multiply, -(2**30), 2**30, 1, rounding=rounding) == -(2**30)
@@ -261,5 +263,30 @@ def test_nothing_times_anything_is_nothing():
 
 @pytest.mark.parametrize(("x", "shift"), [(2**40, 30), (1, 71), (5, 64)])
 def test_what_leaves_int64_is_refused(x, shift):
-    with pytest.raises(ValueError, match="leaves int32"):
+    with pytest.raises(ValueError, match=r"leaves int32|shift 31 is not"):
         multiply(torch.tensor([x]), 2**30, shift)
+
+
+@given(
+    x=st.integers(INT32_MIN, INT32_MAX),
+    mantissa=st.integers(2**30, INT32_MAX),
+    shift=st.integers(-31, 0),
+    sign=st.sampled_from([-1, 1]),
+)
+def test_rounded_once_away_from_zero_is_the_exact_quotient(x, mantissa, shift, sign):
+    exact = Fraction(x * sign * mantissa, 2 ** (31 - shift))
+    nearest = math.floor(abs(exact) + Fraction(1, 2))
+    got = one(multiply, x, sign * mantissa, shift, rounding="single_away")
+    assert got == (nearest if exact >= 0 else -nearest)
+
+
+def test_the_three_roundings_part_where_the_fully_connected_kernel_showed_it():
+    # M = 1/8, as from scales of 2^-4, 2^-5 and 2^-6: TensorFlow Lite answers so.
+    sums = range(-5, 6)
+    told = [
+        [one(multiply, x, 2**30, -2, rounding=rounding) for x in sums]
+        for rounding in ("double", "single", "single_away")
+    ]
+    assert told[2] == [-1, -1, 0, 0, 0, 0, 0, 0, 0, 1, 1]
+    assert told[1] == [-1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]
+    assert told[0] != told[2]

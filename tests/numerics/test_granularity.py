@@ -104,16 +104,22 @@ def test_a_single_scale_fits_every_shape_even_a_single_number():
 def test_an_axis_that_the_tensor_lacks_is_refused(axis):
     x = torch.ones(2, 3, 4)
     for call in (PerChannel(axis).grouped, PerChannel(axis).shape):
-        with pytest.raises(ValueError, match=rf"axis {axis} is outside the 3 axes"):
+        with pytest.raises(
+            ValueError, match=rf"axis {axis} is not a whole number from -3 to 2"
+        ):
             call(x)
-    with pytest.raises(ValueError, match=rf"axis {axis} is outside.*\(2, 3, 4\)$"):
+    with pytest.raises(
+        ValueError, match=rf"axis {axis} is not a whole number from -3 to 2"
+    ):
         PerChannel(axis).expand(torch.ones(2), x)
 
 
 @pytest.mark.parametrize("size", [0, -1, 5, 24])
 def test_a_group_size_that_does_not_divide_the_last_axis_is_refused(size):
     x = torch.ones(2, 12)
-    message = rf"group size {size} does not divide the last axis.*\(2, 12\)$"
+    message = (
+        rf"group size {size} (does not divide the last axis.*\(2, 12\)$|is not a whole)"
+    )
     for call in (PerGroup(size).grouped, PerGroup(size).shape):
         with pytest.raises(ValueError, match=message):
             call(x)
@@ -147,5 +153,5 @@ def test_channels_of_a_single_number_or_beyond_a_vector_are_refused():
         (PerChannel(5), torch.ones(3)),
         (PerChannel(0), torch.tensor(1.0)),
     ]:
-        with pytest.raises(ValueError, match="is outside"):
+        with pytest.raises(ValueError, match=r"is not a whole number|is outside"):
             granularity.grouped(x)

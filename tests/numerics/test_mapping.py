@@ -460,7 +460,7 @@ def test_a_zero_point_outside_the_codes_is_refused(zero):
 def test_parameters_of_the_wrong_type_or_shape_are_refused():
     one, zero, codes = torch.tensor(1.0), torch.tensor(0), code_range(8)
     refused(lambda: QParams(zero + 1, zero, codes), "torch.int64", "float")
-    refused(lambda: QParams(one, one, codes), "zero_point torch.float32", "integer")
+    refused(lambda: QParams(one, one, codes), "zero_point is torch.float32", "integer")
     refused(lambda: QParams(one, zero[None], codes), "shape ()", "shape (1,)")
     none = torch.empty(0)
     refused(lambda: QParams(none, none.int(), codes), "(0,)", "not empty")

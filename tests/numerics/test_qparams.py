@@ -225,7 +225,9 @@ def test_a_range_is_the_smallest_and_largest_value_of_each_group():
 
 @pytest.mark.parametrize("x", [[], [math.nan, 1.0], [math.inf], [-math.inf, 0.0]])
 def test_data_without_a_range_are_refused(x):
-    with pytest.raises(ValueError, match=rf"x of shape \({len(x)},\) is empty or"):
+    with pytest.raises(
+        ValueError, match="x holds (nan|-?inf): only finite" if x else "at least one"
+    ):
         range_of(torch.tensor(x))
 
 
