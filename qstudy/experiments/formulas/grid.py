@@ -12,6 +12,8 @@ NAME = "formulas"
 VERSION = 1
 PARAMETERS: dict[str, Any] = {"images": 500}
 ENGINES = ("fbgemm", "x86", "onednn", "qnnpack", "onnxruntime")
+# Of a package that is no dependency here (engines.tflite): in full mode alone.
+OPTIONAL_ENGINES = ("tflite",)
 CALIBRATORS = ("max", "moving_average", "percentile", "entropy", "mse")
 BITS = (2, 3, 4, 5, 6, 7, 8)
 # Of the three stages one layer each, near the input, in the middle, near the output.
@@ -84,7 +86,7 @@ def cost_spec(*, values: int, seconds: float) -> RunSpec:
 
 
 def grid(mode: str) -> list[RunSpec]:
-    """quick: all but the whole test set. full: also 10,000 images by every engine."""
+    """quick: all but the whole test set and optional engines. full: those too."""
     if mode == "smoke":
         parent = baselines.smoke()
         return [
@@ -114,4 +116,5 @@ def grid(mode: str) -> list[RunSpec]:
         for engine in EXECUTOR_ENGINES
     ]
     reduced = executor_spec(parent, engine="fbgemm", images=10_000, activation_bits=7)
-    return [*quick, *whole, reduced]
+    others = [_spec("operators", engine=e, cases=4) for e in OPTIONAL_ENGINES]
+    return [*quick, *whole, reduced, *others]

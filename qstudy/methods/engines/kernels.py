@@ -1,4 +1,4 @@
-"""The same operator through other people's kernels: torch's engines, ONNX Runtime.
+"""The same operator through other people's kernels: torch, ONNX Runtime, TFLite.
 
 Each function takes a Case (of `operators`) and gives the codes of the result, int32, so
 that they can be compared element by element. The engines' quantized operators are
@@ -14,13 +14,17 @@ from torch import Tensor
 
 from qstudy.measure import system
 from qstudy.methods import legacy
+from qstudy.methods.engines import tflite
 from qstudy.methods.engines.operators import Case
 
 ONNX_OPSET = 21
 
 
 def available() -> tuple[str, ...]:
-    """The engines that can be asked here: torch's, and ONNX Runtime if installed."""
+    """The engines that can be asked here: torch's, and ONNX Runtime if installed.
+
+    TensorFlow Lite is asked by name alone: its rules are not of engine_rules' kind.
+    """
     engines = tuple(system.engines())
     try:
         import onnx  # noqa: F401
@@ -31,7 +35,9 @@ def available() -> tuple[str, ...]:
 
 
 def run(case: Case, *, engine: str) -> Tensor:
-    """int32 codes of `case` by `engine`; ValueError for one that is not here."""
+    """int32 codes of `case` by `engine`, "tflite" too; ValueError for one not here."""
+    if engine == tflite.NAME:
+        return tflite.run(case)
     if engine not in available():
         raise ValueError(f"engine {engine!r} is not one of {available()}")
     if engine == "onnxruntime":

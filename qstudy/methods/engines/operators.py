@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from qstudy.methods.engines.rules import UINT8, average, rules_of
-from qstudy.numerics import elementwise, integer, requantize
+from qstudy.numerics import elementwise, fixedpoint, integer, requantize
 from qstudy.numerics.elementwise import Affine
 
 INPUTS = ("random", "ties", "saturating", "extreme")
@@ -157,7 +157,12 @@ def sums(case: Case) -> Tensor:
 
 
 def answer(case: Case, *, engine: str) -> Tensor:
-    """int32 codes of the result by this study's arithmetic, under `engine`'s rule."""
+    """int32 codes of the result by this study's arithmetic, under `engine`'s rule.
+
+    "tflite" is integers alone: two roundings, or one in linear layers.
+    """
+    if engine == "tflite":
+        return _fixed_point(case)
     rules, zero = rules_of(engine), case.output.zero_point
     if case.operator == "max_pool2d":
         return integer.max_pool2d(case.x.to(torch.int32), **case.options)
@@ -191,6 +196,49 @@ def answer(case: Case, *, engine: str) -> Tensor:
             codes=UINT8,
             rule=rules.linear if case.weight.dim() == 2 else rules.conv2d,
         )
+    return integer.clamp_relu(codes, zero_point=zero) if case.relu else codes
+
+
+def _fixed_point(case: Case) -> Tensor:
+    """int32 codes by integers alone, as TensorFlow Lite's reference kernels compute."""
+    zero = case.output.zero_point
+    if case.other is not None:
+        codes = elementwise.add_fixed_point(
+            case.x,
+            case.other,
+            first=case.input,
+            second=case.other_affine,
+            output=case.output,
+            codes=UINT8,
+        )
+    elif case.weight is not None:
+        # Its convolutions round twice, its fully connected layers once.
+        rounding = "double" if case.weight.dim() == 4 else "single_away"
+        real = case.weight_scale.double() * case.input.scale / case.output.scale
+        found = [
+            fixedpoint.quantize_multiplier(m, rounding=rounding) for m in real.tolist()
+        ]
+        codes = requantize.requantize_fixed_point(
+            sums(case),
+            bias=requantize.quantize_bias(
+                case.bias, case.input.scale, case.weight_scale
+            ),
+            mantissa=torch.tensor([m.mantissa for m in found]),
+            shift=torch.tensor([m.shift for m in found]),
+            output_zero_point=zero,
+            codes=UINT8,
+            rounding=rounding,
+        )
+    elif case.operator == "avg_pool2d":
+        size, stride = case.options["size"], case.options["stride"]
+        # TensorFlow Lite's codes are signed: ties of the mean move with them.
+        totals = integer.window_sums(
+            case.x.to(torch.int16) - 128, size=size, stride=stride
+        )
+        return elementwise.average_fixed_point(totals, count=size * size) + 128
+    else:
+        # Clamps are the same in every engine.
+        return answer(case, engine="fbgemm")
     return integer.clamp_relu(codes, zero_point=zero) if case.relu else codes
 
 

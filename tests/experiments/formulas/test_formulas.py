@@ -14,6 +14,7 @@ from qstudy.experiments.formulas.grid import (
     ENGINES,
     EXECUTOR_ENGINES,
     NAME,
+    OPTIONAL_ENGINES,
     _spec,
     executor_spec,
 )
@@ -106,7 +107,7 @@ def test_quick_is_within_full_and_every_mode_has_every_task():
     tasks = [{s.params["task"] for s in specs} for specs in grids.values()]
     assert tasks[0] == tasks[1] == tasks[2] and len(tasks[0]) == 7
     engines = {s.params["engine"] for s in of_task("full", "operators")}
-    assert engines == set(ENGINES)
+    assert engines == {*ENGINES, *OPTIONAL_ENGINES}
 
 
 def test_the_whole_test_set_is_compared_at_8_bits_and_with_reduced_range():
