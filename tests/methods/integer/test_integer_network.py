@@ -348,6 +348,6 @@ def test_a_convolution_that_integers_here_have_no_words_for_is_refused(
         )
     found = quantized(resnet8.eval(), images)
     with pytest.raises(ValueError, match=said):
-        integer_network.read_integers(found)
+        integer.read_integers(found)
     with pytest.raises(ValueError, match=r"ResNet is not what static.quantize_static"):
-        integer_network.read_integers(resnet8)
+        integer.read_integers(resnet8)
