@@ -17,15 +17,23 @@ from typing import Annotated
 import typer
 
 from qstudy import data, experiments
+from qstudy.data import fetch
 from qstudy.spec import MODES, RunSpec
+from qstudy.study import book as book_pages
 from qstudy.study import doctor as doctor_report
-from qstudy.study import notebooks, plan, runner, verify
+from qstudy.study import plan, progress, runner, verify, whole
 from qstudy.study.collect import collect as collect_tree
 from qstudy.study.collect import rewrite_readme
 from qstudy.study.publish import publish as publish_tree
 from qstudy.study.runner import say
 from qstudy.study.store import Store
-from qstudy.study.tree import StudyError, repository, results_root, work_root
+from qstudy.study.tree import (
+    StudyError,
+    book_folder,
+    repository,
+    results_root,
+    work_root,
+)
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None
@@ -53,8 +61,10 @@ def _stores(mode: str = "full") -> dict[str, Store]:
 
 
 def _use_data(folder: Path | None) -> None:
+    """Refuse a folder that is not there at once, whether the runs read data or not."""
     if folder is not None:
         os.environ["QSTUDY_DATA"] = os.fspath(folder)
+    fetch.named_folder()
 
 
 @app.command(name="plan", epilog="Example: qstudy plan --mode full")
@@ -65,7 +75,10 @@ def plan_command(
 ) -> None:
     """Say which runs are missing and how long they take, from earlier records."""
     specs = _specs(mode, experiment)
-    steps = plan.plan(specs, **_stores(mode))
+    stores = _stores(mode)
+    # The published runs say nothing of how long their tiny likenesses take.
+    timed = (stores["work"],) if mode == "smoke" else tuple(stores.values())
+    steps = plan.plan(specs, **stores, timed=timed)
     print(json.dumps(plan.as_json(steps)) if as_json else plan.as_text(steps, specs))
 
 
@@ -186,18 +199,25 @@ def doctor() -> None:
 @app.command(epilog="Example: qstudy book")
 def book(
     tree: Annotated[Path | None, typer.Option(help="Default: results/.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Default: here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Default: here, or QSTUDY_WORK.")
+    ] = None,
 ) -> None:
-    """Build the book strictly from a results tree."""
-    front = notebooks.build_book(results_root(tree or ""), output or repository())
+    """Build the book strictly from a results tree; errors are told, the log has all."""
+    root = results_root(tree or "")
+    with progress.log_of("book") as log:
+        front = book_pages.build(root, output or book_folder(), log=log, say=say)
     print(f"the book is at {front}")
 
 
 @app.command(epilog="Example: qstudy study --mode quick")
-def study(mode: Mode = "quick", data_dir: DataDir = None) -> None:
+def study(
+    mode: Annotated[
+        str, typer.Option(help=f"One of {', '.join(whole.MODES)}.")
+    ] = "quick",
+    data_dir: DataDir = None,
+) -> None:
     """Execute every chapter, build the book, compare with the published results."""
-    from qstudy.study import whole
-
     _use_data(data_dir)
     whole.study(mode)
 

@@ -1,11 +1,12 @@
-"""Chapters through papermill, the book through Jupyter Book: strict, both."""
+"""Chapters executed: by papermill with parameters, or as they stand for the book."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 import yaml
 
@@ -14,9 +15,15 @@ from qstudy.study.tree import StudyError, repository
 
 def chapters() -> list[str]:
     """The notebooks of the book, by name, in the order of _toc.yml."""
-    toc = yaml.safe_load((repository() / "_toc.yml").read_text(encoding="utf-8"))
-    names = [Path(entry["file"]).name for entry in _entries(toc)]
-    return [n for n in names if (repository() / "chapters" / f"{n}.ipynb").exists()]
+    root = repository()
+    names = [Path(page).name for page in pages(root)]
+    return [n for n in names if (root / "chapters" / f"{n}.ipynb").exists()]
+
+
+def pages(root: Path) -> list[str]:
+    """The pages that _toc.yml in `root` names, in order, without their suffix."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    return [toc["root"], *(entry["file"] for entry in _entries(toc))]
 
 
 def _entries(node: object) -> list[dict]:
@@ -29,27 +36,35 @@ def _entries(node: object) -> list[dict]:
     return []
 
 
-def execute(name: str, output: Path, *, parameters: dict[str, object]) -> None:
+def execute(
+    name: str,
+    output: Path,
+    *,
+    parameters: Mapping[str, object],
+    stream: TextIO | None = None,
+) -> None:
     """Execute chapter `name` with `parameters`, keeping the result in `output`.
 
-    Raises StudyError with the failing cell's own error in one line.
+    What its cells print goes to `stream` as well (standard error if None). Raises
+    StudyError with the failing cell's own error in one line.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    from qstudy.study.kernels import OwnKernel
+
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
-            repository() / "chapters" / f"{name}.ipynb",
-            output,
-            parameters=parameters,
+            _unformatted(repository() / "chapters" / f"{name}.ipynb"),
+            _unformatted(output),
+            parameters=dict(parameters),
             kernel_name="python3",
+            kernel_manager_class=OwnKernel,
             progress_bar=False,
-            stdout_file=sys.stderr,
-            stderr_file=sys.stderr,
+            stdout_file=stream or sys.stderr,
+            stderr_file=stream or sys.stderr,
             cwd=repository(),
-            # Of the kernel's own log only errors; its cells' output is not touched.
-            extra_arguments=["--log-level=ERROR"],
         )
     except PapermillExecutionError as error:
         raise StudyError(
@@ -58,22 +73,42 @@ def execute(name: str, output: Path, *, parameters: dict[str, object]) -> None:
         ) from error
 
 
-def build_book(tree: Path, output: Path, *, quiet: bool = False) -> Path:
-    """Build the book strictly from the results in `tree`; return its front page.
+def _unformatted(path: Path) -> str:
+    """Papermill fills in {braces} of a path with parameters; a folder may hold some."""
+    return os.fspath(path).replace("{", "{{").replace("}", "}}")
 
-    Any warning (failing cell, broken reference, unknown number, figure without alt
-    text) fails the build with StudyError.
+
+def execute_as_it_stands(
+    source: Path, output: Path, *, tree: Path, seconds: int
+) -> None:
+    """Execute notebook `source` in its own folder, reading `tree`; write `output`.
+
+    `seconds` is the limit for a cell. No time or path of this execution is written.
+    Raises StudyError with the failing cell's own error in one line.
     """
-    command = [
-        os.fspath(Path(sys.executable).with_name("jupyter-book")),
-        *("build", os.fspath(repository()), "--path-output", os.fspath(output)),
-        *("--all", "-W", "-n", "--keep-going"),
-        *(["-q"] if quiet else []),
-    ]
-    done = subprocess.run(
-        command, env={**os.environ, "QSTUDY_RESULTS": os.fspath(tree)}, check=False
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError
+
+    from qstudy.study.kernels import OwnKernel
+
+    notebook = nbformat.read(source, as_version=4)
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        kernel_manager_class=OwnKernel,
+        timeout=seconds,
+        record_timing=False,
+        resources={"metadata": {"path": os.fspath(source.parent)}},
     )
-    front = output / "_build" / "html" / "index.html"
-    if done.returncode != 0 or not front.exists():
-        raise StudyError("the book has errors: each is named above as WARNING or ERROR")
-    return front
+    try:
+        client.execute(env={**os.environ, "QSTUDY_RESULTS": os.fspath(tree)})
+    except CellExecutionError as error:
+        raise StudyError(
+            f"chapter {source.stem} failed: {error.ename}: {error.evalue}"
+        ) from error
+    except CellTimeoutError as error:
+        raise StudyError(
+            f"chapter {source.stem} failed: a cell took more than {seconds} seconds"
+        ) from error
+    nbformat.write(notebook, output)

@@ -20,15 +20,22 @@ class Step:
     seconds: float | None
 
 
-def plan(specs: list[RunSpec], *, work: Store, results: Store) -> list[Step]:
-    """The missing runs of `specs`, with seconds from earlier records.
+def plan(
+    specs: list[RunSpec],
+    *,
+    work: Store,
+    results: Store,
+    timed: Iterable[Store] | None = None,
+) -> list[Step]:
+    """The missing runs of `specs`, with seconds from the records of `timed`.
 
-    A record of the very run counts first; else the median of the same experiment and
-    task, which is a guess and the best there is.
+    `timed` are both trees where None is given. A record of the very run counts first;
+    else the median of the same experiment and task, which is a guess and the best
+    there is.
     """
     earlier: dict[str, float] = {}
     alike: dict[tuple, list[float]] = {}
-    for store in (results, work):
+    for store in (results, work) if timed is None else timed:
         for experiment in experiments.ALL:
             for record in store.records(experiment.NAME, experiment.VERSION):
                 earlier[record.spec.key] = record.seconds
@@ -48,19 +55,38 @@ def _median(seconds: list[float] | None) -> float | None:
 
 
 def as_text(steps: list[Step], specs: list[RunSpec]) -> str:
-    """One line a missing run, and the sum."""
+    """One line a missing run, one a chapter, and the sum."""
     lines = [
         f"{runner.describe(s.spec)}  "
         + (f"{s.seconds:.0f} s" if s.seconds is not None else "unknown time")
         for s in steps
     ]
-    known = sum(s.seconds for s in steps if s.seconds is not None)
-    unknown = sum(s.seconds is None for s in steps)
-    lines.append(
-        f"{len(steps)} of {len(specs)} runs are missing: about {known / 60:.0f} minutes"
-        + (f" and {unknown} runs of unknown length" if unknown else "")
-    )
-    return "\n".join(lines)
+    for name in dict.fromkeys(spec.experiment for spec in specs):
+        lines.append(_sum(f"{name}:", specs, steps, name))
+    return "\n".join([*lines, _sum("in all:", specs, steps)])
+
+
+def _sum(
+    words: str, specs: list[RunSpec], steps: list[Step], experiment: str = ""
+) -> str:
+    """How many runs of `experiment` ("": of all) are missing, and their seconds."""
+    of = sum(s.experiment == experiment or not experiment for s in specs)
+    mine = [s for s in steps if s.spec.experiment == experiment or not experiment]
+    known = [s.seconds for s in mine if s.seconds is not None]
+    told = f"{words:<11} {len(mine)} of {of} runs are missing"
+    if known:
+        told += f", about {spoken(sum(known))}"
+    if len(known) < len(mine):
+        told += f", {len(mine) - len(known)} of unknown length"
+    return told
+
+
+def spoken(seconds: float) -> str:
+    """Seconds as a person says them: "40 s", "4 min 10 s", "2 h 05 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def as_json(steps: list[Step]) -> list[dict]:

@@ -6,6 +6,7 @@ record whose inputs have changed since is stale: it says so and is computed agai
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import time
@@ -192,9 +193,20 @@ def run_missing(specs: list[RunSpec], *, work: Store, results: Store) -> int:
     if not wanted:
         say(f"all {len(specs)} runs are there")
     for number, spec in enumerate(wanted, start=1):
-        say(f"run {number} of {len(wanted)}: {describe(spec)}")
+        say(announcement(number, len(wanted), spec))
         run_one(spec, work=work, results=results)
     return len(wanted)
+
+
+def announcement(number: int, of: int, spec: RunSpec) -> str:
+    """The line before a run; `announced` reads it where the run is in a kernel."""
+    return f"run {number} of {of}: {describe(spec)}"
+
+
+def announced(line: str) -> tuple[int, int, str, str] | None:
+    """(number, of, description, first 12 digits of the key) of an announcement."""
+    found = re.fullmatch(r"run (\d+) of (\d+): (.+) \[([0-9a-f]{12})\]", line)
+    return (int(found[1]), int(found[2]), found[3], found[4]) if found else None
 
 
 def describe(spec: RunSpec) -> str:

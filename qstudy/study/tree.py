@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from pathlib import Path
+
+# A socket's path has room for 107 bytes on Linux; this leaves some for names in it.
+_LONGEST_FOLDER = 80
 
 
 class StudyError(RuntimeError):
@@ -45,6 +49,31 @@ def work_root() -> Path:
     """The work tree: QSTUDY_WORK, else work/ in the repository. It need not exist."""
     named = os.environ.get("QSTUDY_WORK", "")
     return Path(named).expanduser().resolve() if named else repository() / "work"
+
+
+def book_folder() -> Path:
+    """Where the book's _build/ lies: the checkout, or the work tree if it is closed."""
+    root = repository()
+    return root if os.access(root, os.W_OK) else work_root()
+
+
+def short_folder() -> str:
+    """A new private folder whose path is short and holds no pattern characters.
+
+    For sockets, whose paths are limited, and for tools that read a path as a pattern.
+    The caller removes it. Raises StudyError where no temporary folder will do.
+    """
+    places = (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm")
+    for place in places:
+        plain = not set(place) & set("[]{}*?$")
+        short = len(os.fsencode(place)) <= _LONGEST_FOLDER - len("/qstudy-12345678")
+        if plain and short:
+            with contextlib.suppress(OSError):
+                return tempfile.mkdtemp(prefix="qstudy-", dir=place)
+    raise StudyError(
+        f"no writable temporary folder with a short plain path among {places}: set "
+        "TMPDIR to one"
+    )
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

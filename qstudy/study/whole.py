@@ -1,15 +1,22 @@
-"""`make study`: every chapter executed, the comparison printed, the book built once."""
+"""`make study`: every chapter executed, the book built, the verdict printed last."""
 
 from __future__ import annotations
 
 import time
 
 from qstudy import data, experiments
-from qstudy.study import notebooks, verify
+from qstudy.study import book, notebooks, plan, progress, verify
 from qstudy.study.collect import collect
 from qstudy.study.runner import say
 from qstudy.study.store import Store
-from qstudy.study.tree import StudyError, repository, results_root, work_root
+from qstudy.study.tree import (
+    StudyError,
+    book_folder,
+    results_root,
+    work_root,
+)
+
+MODES = ("quick", "full")
 
 
 def study(mode: str) -> None:
@@ -18,30 +25,49 @@ def study(mode: str) -> None:
     Raises StudyError where a chapter fails, or where a chapter has nothing that can be
     compared with the published results.
     """
-    if mode not in ("quick", "full"):
-        raise ValueError(f"mode {mode!r} is not one of ('quick', 'full')")
+    if mode not in MODES:
+        raise ValueError(f"mode {mode!r} is not one of {MODES}")
     started = time.monotonic()
     data.ensure("cifar10")
     work, published = work_root(), results_root()
     names = notebooks.chapters()
-    for number, name in enumerate(names, start=1):
-        say(f"chapter {number} of {len(names)}: {name}")
-        chapter_mode = mode if name in experiments.NAMES else "read"
-        target = work / "notebooks" / f"{name}.ipynb"
-        notebooks.execute(name, target, parameters={"mode": chapter_mode})
-    collect(work, published=published)
-    say("building the book")
-    front = notebooks.build_book(work, repository(), quiet=True)
+    with progress.log_of("study") as log:
+        watch = progress.Watch(log, _seconds(names, mode))
+        try:
+            for number, name in enumerate(names, start=1):
+                watch.chapter(f"chapter {number} of {len(names)}, {name}")
+                notebooks.execute(
+                    name,
+                    work / "notebooks" / f"{name}.ipynb",
+                    parameters={"mode": mode if name in experiments.NAMES else "read"},
+                    stream=watch,
+                )
+            watch.chapter("tables, figures and numbers")
+            collect(work, published=published)
+            front = book.build(work, book_folder(), log=log, say=watch.chapter)
+        finally:
+            watch.close()
     print(comparison(Store(published), Store(work), names))
-    say(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
+    say(f"done in {plan.spoken(time.monotonic() - started)}; the log is {log.name}")
     print(f"the book is at {front}")
 
 
+def _seconds(names: list[str], mode: str) -> dict[str, float]:
+    """Expected seconds of the missing runs of all chapters, by the start of the key."""
+    stores = {"work": Store(work_root()), "results": Store(results_root())}
+    specs = [
+        spec
+        for name in names
+        if name in experiments.NAMES
+        for spec in experiments.grid(name, mode)
+    ]
+    return {s.spec.key[:12]: s.seconds or 0.0 for s in plan.plan(specs, **stores)}
+
+
 def comparison(published: Store, work: Store, names: list[str]) -> str:
-    """Regenerated against published values, by chapter and kind."""
+    """Regenerated against published values, by chapter and kind; the verdict last."""
     comparisons = verify.compare(published, work)
     lines = ["regenerated against published values:", verify.summary(comparisons)]
-    lines += [f"  {c}" for c in comparisons if c.agrees is False]
     for name in names:
         if name not in experiments.NAMES:
             continue
@@ -56,4 +82,14 @@ def comparison(published: Store, work: Store, names: list[str]) -> str:
                 f"chapter {name}: none of its values could be compared with the "
                 "published results; 'qstudy plan --mode quick' says what is missing"
             )
-    return "\n".join(lines)
+    return "\n".join([*lines, *verdict(comparisons)])
+
+
+def verdict(comparisons: list[verify.Comparison]) -> list[str]:
+    """Each value that differs, with both figures and the rule; then the count."""
+    differing = [c for c in comparisons if c.agrees is False]
+    judged = [c for c in comparisons if c.agrees is not None]
+    told = f"{len(judged) - len(differing):,} of {len(judged):,} compared values agree"
+    if differing:
+        told += f"; {len(differing):,} differ, named above"
+    return [*map(str, differing), told]

@@ -1,18 +1,17 @@
 """Small books with this book's own configuration, built as `qstudy book` builds it."""
 
-import os
+import io
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import matplotlib
 import nbformat
 import pandas as pd
 import yaml
 
 from qstudy.report import figures, style, tables
+from qstudy.study import book
+from qstudy.study.tree import StudyError
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = """{"toy.net.drop": {"value": 0.05, "unit": "pp", "digits": 2, "low": -0.07,
@@ -77,22 +76,12 @@ def frame(folder, pages):
 
 
 def build(folder, tree):
-    """Build strictly; return the exit code, what was printed, and the pages' folder."""
-    done = subprocess.run(
-        [
-            *(os.fspath(Path(sys.executable).with_name("jupyter-book")), "build"),
-            *(os.fspath(folder), "--all", "-W", "-n", "--keep-going"),
-        ],
-        # Matplotlib's cache is shared: each kernel would build its own font list.
-        env={
-            **os.environ,
-            "QSTUDY_RESULTS": os.fspath(tree),
-            "MPLCONFIGDIR": matplotlib.get_configdir(),
-            "NO_COLOR": "1",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout, folder / "_build" / "html" / "chapters"
+    """Build strictly; return whether it worked, the log, and the pages' folder."""
+    log = io.StringIO()
+    error = ""
+    try:
+        book.build(tree, folder, log=log, source=folder)
+    except StudyError as refused:
+        error = str(refused)
+    told = f"{log.getvalue()}\n{error}"
+    return error == "", told, folder / "_build" / "html" / "chapters"

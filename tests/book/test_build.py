@@ -40,8 +40,8 @@ def good(tmp_path_factory):
         'figures.show(tree / "figures", "toy_line")',
         TABLE.strip(),
     )
-    code, log, pages = books.build(folder, tree)
-    assert code == 0, log[-3000:]
+    well, log, pages = books.build(folder, tree)
+    assert well, log[-3000:]
     return pages
 
 
@@ -101,8 +101,8 @@ def test_each_defect_is_named_and_fails_the_build(tmp_path):
         "%md\n# Silent",
         f"from IPython.display import SVG\nSVG('{svg}')",
     )
-    code, log, _ = books.build(tmp_path, books.results(tmp_path / "results"))
-    assert code != 0
+    well, log, _ = books.build(tmp_path, books.results(tmp_path / "results"))
+    assert not well
     for expected in (
         r"home\.md:\d+: WARNING: .*nowhere",
         r"home\.md:\d+: WARNING: .*'toy\.net\.dorp' is not in numbers\.json; "
@@ -117,5 +117,5 @@ def test_each_defect_is_named_and_fails_the_build(tmp_path):
 def test_a_failing_cell_fails_the_build(tmp_path):
     chapters = books.frame(tmp_path, ["home"])
     books.notebook(chapters / "home.ipynb", "%md\n# Home", "1 / 0")
-    code, log, _ = books.build(tmp_path, books.results(tmp_path / "results"))
-    assert code != 0 and "ZeroDivisionError" in log
+    well, log, _ = books.build(tmp_path, books.results(tmp_path / "results"))
+    assert not well and "ZeroDivisionError" in log

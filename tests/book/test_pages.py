@@ -48,8 +48,8 @@ def pages(tmp_path_factory):
     tables.write_csv(pd.DataFrame([step]), tree / "tables" / "training_cost.csv")
     numbers = {key: {"value": "TOLD"} for key in keys}
     (tree / "numbers.json").write_text(json.dumps(numbers))
-    code, log, built = books.build(folder, tree)
-    assert code == 0, log[-3000:]
+    well, log, built = books.build(folder, tree)
+    assert well, log[-3000:]
     return built
 
 

@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 
-from qstudy.study import notebooks
+from qstudy.study import book
 from qstudy.study.tree import repository
 from tests.book import books
 
@@ -18,7 +18,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
-    front = notebooks.build_book(RESULTS, tmp_path_factory.mktemp("book"), quiet=True)
+    folder = tmp_path_factory.mktemp("book")
+    with open(folder / "log", "w") as log:
+        front = book.build(RESULTS, folder, log=log)
     return front.parent
 
 

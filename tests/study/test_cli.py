@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from qstudy.study import cli
+from qstudy.study import cli, runner
+from qstudy.study.store import Store
 
 
 @pytest.fixture
@@ -110,3 +111,23 @@ def test_the_installed_command_runs():
         [sys.executable, "-m", "qstudy", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0 and "publish" in done.stdout
+
+
+def test_a_data_folder_that_is_not_there_is_refused_even_where_no_data_is_read(command):
+    code, _, err = command("run", "--data-dir", "/nope")
+    assert code == 1 and "data folder /nope" in err and err.count("\n") == 1
+
+
+def test_study_offers_the_modes_that_it_takes(command):
+    _, out, _ = command("study", "--help")
+    assert "quick, full" in out and "smoke" not in out
+
+
+def test_the_plan_sums_each_chapter(command, tmp_path, toys):
+    results = Store(tmp_path / "results")
+    runner.run_missing(toys.grid("full"), work=results, results=results)
+    _, out, _ = command("plan", "--mode", "quick")
+    assert "toy:        8 of 8 runs are missing, about " in out
+    # The published runs are full-sized: they say nothing of smoke runs.
+    _, out, _ = command("plan", "--mode", "smoke")
+    assert out.endswith("in all:     8 of 8 runs are missing, 8 of unknown length\n")
