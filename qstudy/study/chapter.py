@@ -7,11 +7,11 @@ progress bar, and kept; a second execution costs seconds.
 
 from __future__ import annotations
 
+import ast
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -20,8 +20,8 @@ from qstudy.report import figures, numbers, tables
 from qstudy.spec import MODES, canonical_json
 from qstudy.study.tree import StudyError, results_root, work_root
 
-# What IPython itself puts into a notebook's namespace.
-_NOTEBOOK_NAMES = {"In", "Out", "exit", "quit", "get_ipython", "open", "ipykernel"}
+# The first line of the cell in which papermill puts what it was asked to pass.
+_INJECTED = "# Parameters"
 _LEFT_OUT = "needs runs that mode '{}' leaves out."
 _COMMON: dict[str, Any] = {"mode": "read", "seed": 0, "results": ""}
 
@@ -71,10 +71,13 @@ class Chapter:
 def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:
     """Open chapter `name` with the parameters found in `namespace` (its globals()).
 
-    Parameters are `mode` ("read", "smoke", "quick" or "full"), `seed`, `results` (a
-    results tree; "" is the repository's) and the chapter's own. Raises ValueError for
-    an unknown name, mode or parameter, TypeError for a wrong type, and StudyError for a
-    changed parameter where the mode computes nothing, each in one line.
+    In a notebook these are the chapter's own parameters and whatever else the cell of
+    parameters, or the one that papermill puts after it, assigns; nothing else that is
+    there counts. Elsewhere `namespace` holds parameters alone. Parameters are `mode`
+    ("read", "smoke", "quick" or "full"), `seed`, `results` (a results tree; "" is the
+    repository's) and the chapter's own. Raises ValueError for an unknown name, mode or
+    parameter, TypeError for a wrong type, and StudyError for a changed parameter where
+    the mode computes nothing, each in one line.
     """
     from qstudy import experiments  # imports no torch; kept off `import qstudy`
 
@@ -97,13 +100,10 @@ def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:
 
 
 def _checked(namespace: Mapping[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    given = {
-        key: value
-        for key, value in namespace.items()
-        if not key.startswith("_")
-        and key not in _NOTEBOOK_NAMES
-        and not isinstance(value, ModuleType)
-    }
+    wanted = [key for key in namespace if not key.startswith("__")]
+    if "In" in namespace:  # IPython's list of the cells executed so far
+        wanted = [*known, *_assigned(namespace["In"])]
+    given = {key: namespace[key] for key in wanted if key in namespace}
     for key, value in given.items():
         if key not in known:
             raise ValueError(f"parameter {key!r} is not one of {tuple(known)}")
@@ -114,6 +114,33 @@ def _checked(namespace: Mapping[str, Any], known: dict[str, Any]) -> dict[str, A
                 f"{type(known[key]).__name__} is needed"
             )
     return {**known, **given}
+
+
+def _assigned(cells: Sequence[str]) -> list[str]:
+    """The names that the parameters cell before the last cell assigns.
+
+    The last is the cell that calls `chapter`. Right before it stands the parameters
+    cell, known by its `mode`, or papermill's cell and then that one.
+    """
+    names: list[str] = []
+    for source in reversed(cells[-3:-1]):
+        here = _targets(source)
+        if not (source.startswith(_INJECTED) or "mode" in here):
+            break
+        names += here
+        if not source.startswith(_INJECTED):
+            break
+    return names
+
+
+def _targets(source: str) -> list[str]:
+    """The names that the top level of a cell assigns; none where it is no Python."""
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return []
+    targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _tree(mode: str, changed: dict[str, Any]) -> Path:

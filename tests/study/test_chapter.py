@@ -43,9 +43,58 @@ def test_read_mode_refuses_to_change_what_is_computed(trees):
         qstudy.chapter("toy", {"seed": 1})
 
 
-def test_modules_and_ipython_names_are_no_parameters(trees):
-    namespace = {"__name__": "x", "In": [], "get_ipython": 1, "qstudy": qstudy}
-    assert qstudy.chapter("toy", namespace).mode == "read"
+PARAMETERS_CELL = 'mode = "read"\nseed = 0\nresults = ""'
+CALL = "import qstudy\n\nstudy = qstudy.chapter('toy', globals())"
+
+
+def notebook(*cells, **names):
+    """The globals of a notebook that has executed `cells` and executes CALL."""
+    return {"In": ["", *cells, CALL], "qstudy": qstudy, "get_ipython": 1, **names}
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [PARAMETERS_CELL],
+        [PARAMETERS_CELL, "# Parameters\nseed = 0\n"],
+        [PARAMETERS_CELL, CALL, "study = 3", PARAMETERS_CELL],  # all cells twice
+        [PARAMETERS_CELL, CALL, "study = 3"],  # this cell alone once more
+        ["frame = 1", PARAMETERS_CELL],
+        [],
+        ["%matplotlib inline"],
+    ],
+)
+def test_what_else_stands_in_a_notebook_is_no_parameter(trees, cells):
+    names = {"study": 3, "frame": 1, "np": 2, "helper": print, "mode": "read"}
+    assert qstudy.chapter("toy", notebook(*cells, **names)).mode == "read"
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [PARAMETERS_CELL, "# Parameters\nsed = 1\n"],
+        [f"{PARAMETERS_CELL}\nsed = 1"],
+        [PARAMETERS_CELL, CALL, PARAMETERS_CELL, "# Parameters\nsed = 1\n"],
+    ],
+)
+def test_an_unknown_name_in_a_parameters_cell_is_refused(trees, cells):
+    with pytest.raises(ValueError, match=r"parameter 'sed' is not one of"):
+        qstudy.chapter("toy", notebook(*cells, mode="read", sed=1))
+
+
+def test_papermill_marks_its_cell_as_the_chapter_expects():
+    from nbformat import v4
+    from papermill.parameterize import parameterize_notebook
+
+    made = v4.new_notebook(cells=[v4.new_code_cell("mode = 1")])
+    made.cells[0].metadata["tags"] = ["parameters"]
+    made.metadata["kernelspec"] = {"name": "python3", "language": "python"}
+    made.metadata["papermill"] = {}
+    assert (
+        parameterize_notebook(made, {"sed": 1})
+        .cells[1]
+        .source.startswith("# Parameters\n")
+    )
 
 
 def test_smoke_computes_once_and_shows(trees, toys, capsys):
