@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,6 +19,20 @@ import numpy as np
 
 MODES = ("read", "smoke", "quick", "full")
 KINDS = ("exact", "isa", "stochastic", "timing")
+
+# What a unit says of its values: whole or not, and from where to where. Others are any
+# finite number; those of TEXT_UNITS may also be text, where the kind is exact.
+WHOLE_UNITS = ("count", "code")
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "count": (0, math.inf),
+    "%": (0, 100),
+    "ms": (0, math.inf),
+    "s": (0, math.inf),
+    "MiB": (0, math.inf),
+    "ratio": (0, math.inf),
+    "nat": (-1e-6, math.inf),
+}
+TEXT_UNITS = ("", "result", "text")
 
 
 def canonical_json(value: Any) -> str:
@@ -70,7 +85,8 @@ class Value:
     `kind` says how a rerun is judged. exact: equal. isa: equal on the same ISA class,
     within `tolerance` (in `unit`) across classes. stochastic: inside the prediction
     interval of the published seeds. timing: only ratios are compared, by their interval
-    (`low`, `high`, 95 %).
+    (`low`, `high`, 95 %). Raises ValueError for a figure that is not finite, that is of
+    another type than its unit's, or outside its unit's range.
     """
 
     value: float | int | str
@@ -83,6 +99,40 @@ class Value:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind {self.kind!r} is not one of {KINDS}")
+        if not isinstance(self.unit, str):
+            raise ValueError(f"unit {self.unit!r} is no text")
+        if isinstance(self.value, str):
+            if self.unit not in TEXT_UNITS or self.kind != "exact":
+                raise ValueError(
+                    f"value {self.value!r} is text, and {self.unit!r} ({self.kind}) "
+                    "needs a number"
+                )
+            return
+        _check_number("value", self.value)
+        if self.unit in WHOLE_UNITS and not isinstance(self.value, int):
+            raise ValueError(f"value {self.value!r} [{self.unit}] is no whole number")
+        low, high = LIMITS.get(self.unit, (-math.inf, math.inf))
+        if not low <= self.value <= high:
+            raise ValueError(
+                f"value {self.value!r} [{self.unit}] is outside {low} to {high}"
+            )
+        for name in ("low", "high", "tolerance"):
+            if getattr(self, name) is not None:
+                _check_number(name, getattr(self, name))
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"interval [{self.low}, {self.high}] has one end")
+        if self.low is not None and self.low > self.high:
+            raise ValueError(f"interval [{self.low}, {self.high}] is upside down")
+        if self.tolerance is not None and self.tolerance < 0:
+            raise ValueError(f"tolerance {self.tolerance!r} is negative")
+
+
+def _check_number(name: str, value: object) -> None:
+    """Refuse what is no finite number; bool is an int to Python and to nobody else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} {value!r} is no number")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} {value!r} is not finite")
 
 
 @dataclass(frozen=True)

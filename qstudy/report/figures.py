@@ -85,7 +85,8 @@ def publish(figure: Figure, folder: Path) -> None:
 def show(folder: Path, name: str) -> PublishedFigure:
     """The figure `name` that `publish` wrote into `folder`, for display in a notebook.
 
-    Raises FileNotFoundError in one line where the folder has no such figure.
+    Raises FileNotFoundError in one line where the folder has no such figure, and
+    ValueError where its words or its picture are damaged.
     """
     picture, words = folder / f"{name}.svg", folder / f"{name}.json"
     for path in (picture, words):
@@ -94,8 +95,19 @@ def show(folder: Path, name: str) -> PublishedFigure:
                 f"figure {name!r} is not there: {path} is missing; 'qstudy collect' "
                 "draws the figures of a results tree"
             )
-    told = json.loads(words.read_text(encoding="utf-8"))
-    svg = picture.read_text(encoding="utf-8")
+    try:
+        told = json.loads(words.read_text(encoding="utf-8"))
+        svg = picture.read_text(encoding="utf-8")
+        texts = [told["alt"], told["caption"], svg]
+        if not all(isinstance(t, str) and t.strip() for t in texts):
+            raise ValueError("alt and caption are not texts")
+        if not svg.rstrip().endswith("</svg>"):
+            raise ValueError("the picture is cut")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"figure {picture.with_suffix('')} (.svg, .json) is damaged ({error}); "
+            "'qstudy collect' draws the figures of a results tree"
+        ) from error
     return PublishedFigure(name, svg, told["alt"], told["caption"])
 
 

@@ -7,6 +7,7 @@ print through `format_number`.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -23,18 +24,41 @@ _MARKER = re.compile(r"(<!-- q:(\S+) -->)(.*?)(<!-- /q -->)", re.DOTALL)
 def load(tree: Path) -> dict[str, Number]:
     """The numbers of a results tree, by key.
 
-    Raises FileNotFoundError in one line where the tree has none.
+    Raises FileNotFoundError in one line where the tree has none, and ValueError where
+    the file is cut or holds something else.
     """
     path = tree / "numbers.json"
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is missing; 'qstudy collect --tree {tree}' makes it"
         )
-    quoted = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        key: Number(**{**fields, "runs": tuple(fields.get("runs", ()))})
-        for key, fields in quoted.items()
-    }
+    try:
+        quoted = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(quoted, dict):
+            raise ValueError(f"it holds {quoted!r:.40}, not numbers by key")
+        return {key: _number(key, fields) for key, fields in quoted.items()}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); 'qstudy collect --tree {tree}' makes it anew"
+        ) from error
+
+
+def _number(key: str, fields: object) -> Number:
+    if not isinstance(fields, dict):
+        raise ValueError(f"number {key!r} is {fields!r:.40}, not its fields")
+    try:
+        number = Number(**{**fields, "runs": tuple(fields.get("runs", ()))})
+    except TypeError as error:
+        told = str(error).removeprefix("Number.__init__() ")
+        raise ValueError(f"number {key!r}: {told}") from error
+    for name in ("value", "low", "high", "n"):
+        found = getattr(number, name)
+        text = name == "value" and isinstance(found, str)
+        none = name != "value" and found is None
+        real = isinstance(found, int | float) and not isinstance(found, bool)
+        if not (text or none or (real and math.isfinite(found))):
+            raise ValueError(f"number {key!r}: {name} {found!r} is no finite number")
+    return number
 
 
 def split_key(text: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,8 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 def read_csv(path: Path) -> pd.DataFrame:
     """A table that `write_csv` wrote; only empty fields are missing values.
 
-    Raises FileNotFoundError in one line where there is none.
+    Raises FileNotFoundError in one line where there is none, and ValueError where the
+    file is no table.
     """
     if not path.exists():
         raise FileNotFoundError(
@@ -108,7 +110,22 @@ def read_csv(path: Path) -> pd.DataFrame:
             "tree"
         )
     # The method "none" or a key of digits only must come back as they were written.
-    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"run": str})
+    try:
+        frame = pd.read_csv(
+            path, keep_default_na=False, na_values=[""], dtype={"run": str}
+        )
+        if not all(re.fullmatch(r"\w+", column) for column in frame.columns):
+            raise ValueError(f"its first line is {','.join(frame.columns)!r:.60}")
+        # Fields beyond the header's become an index of their own.
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError("its rows are longer than its first line")
+    except ValueError as error:
+        told = " ".join(str(error).split())
+        raise ValueError(
+            f"{path} is no table ({told}); 'qstudy collect' makes the tables of a "
+            "results tree"
+        ) from error
+    return frame
 
 
 @dataclass(frozen=True)

@@ -107,13 +107,18 @@ def collect(
     """Rewrite tables, figures, numbers (and README) from the records of a tree."""
     root = results_root(tree or "")
     published = root == (repository() / "results").resolve()
+    if not (root / "runs").is_dir() and any(root.iterdir()):
+        raise StudyError(f"{root} is no results tree: it has no folder runs/")
     if published:
         counts = collect_tree(root, origin="published")
         rewrite_readme(root)
     else:
         counts = collect_tree(root, published=repository() / "results")
-    for name, count in counts.items():
-        say(f"{name}: {count} records")
+    for name, (count, taken) in counts.items():
+        said = f", {taken} of them taken over from results/" if taken else ""
+        say(f"{name}: {count} records{said}")
+    if all(count == taken for count, taken in counts.values()):
+        say(f"nothing in {root} was computed there: it now shows published figures")
 
 
 @app.command(name="verify", epilog="Example: qstudy verify results work")

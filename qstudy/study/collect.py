@@ -30,12 +30,12 @@ def gather(name: str, *, tree: Store, published: Store | None) -> list[RunRecord
 
 def collect(
     tree: Path, *, published: Path | None = None, origin: str | None = None
-) -> dict[str, int]:
+) -> dict[str, tuple[int, int]]:
     """Rewrite tables/, figures/, cards/ and numbers.json of `tree` from its records.
 
     Rows that `tree` lacks are taken over from `published`. `origin`, where given,
-    stands in every row: "published" for the published tree itself. Returns how many
-    records each experiment had.
+    stands in every row: "published" for the published tree itself. Returns, for each
+    experiment, how many records it had and how many of them were taken over.
     """
     store = Store(tree)
     quoted: dict[str, dict] = {}
@@ -47,9 +47,10 @@ def collect(
             tree=store,
             published=Store(published) if published else None,
         )
+        taken = sum(r.origin == "published" for r in records)
         if origin is not None:
             records = [replace(r, origin=origin) for r in records]
-        counts[experiment.NAME] = len(records)
+        counts[experiment.NAME] = len(records), taken
         everything += records
         if not records:
             continue

@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from qstudy.spec import RunRecord, RunSpec, Value
+from qstudy.spec import RunRecord, RunSpec
+from qstudy.study import records_json
+from qstudy.study.records_json import ARRAYS, CHECKPOINT, WAY_OUT
 from qstudy.study.tree import StudyError, write_atomically
-
-ARRAYS = "arrays"
-CHECKPOINT = "checkpoint"
 
 
 def sha256_file(path: Path) -> str:
@@ -75,7 +75,7 @@ class Store:
         if not system.exists():
             write_atomically(system, _pretty(machine))
         record = replace(record, artifacts=artifacts)
-        write_atomically(path, _pretty(_to_json(record)))
+        write_atomically(path, _pretty(records_json.to_json(record)))
         return record
 
     def read(self, spec: RunSpec) -> RunRecord | None:
@@ -88,10 +88,21 @@ class Store:
         return self._load(path) if path.exists() else None
 
     def records(self, experiment: str, version: int) -> list[RunRecord]:
-        """All records of an experiment's current version, ordered by key."""
+        """All records of an experiment's current version, ordered by key.
+
+        Raises StudyError where one is damaged, or where a value has another unit, kind
+        or type than in most records of its task.
+        """
         folder = self.root / "runs" / experiment
         records = [self._load(path) for path in sorted(folder.glob("*.json"))]
-        return [r for r in records if r.spec.version == version]
+        records = [r for r in records if r.spec.version == version]
+        odd = records_json.odd_one(records)
+        if odd is not None:
+            record, told = odd
+            raise StudyError(
+                f"record {self.path(record.spec)} is damaged ({told}); {WAY_OUT}"
+            )
+        return records
 
     def take_over(self, record: RunRecord, source: Store) -> None:
         """Copy a record of `source` and its artifacts here, the record last."""
@@ -125,10 +136,10 @@ class Store:
         return path
 
     def _load(self, path: Path) -> RunRecord:
-        way_out = "delete it and run the same command again"
+        way_out = WAY_OUT
         try:
-            record = _from_json(json.loads(path.read_bytes()))
-        except (ValueError, KeyError, TypeError) as error:
+            record = records_json.from_json(json.loads(path.read_bytes()), path)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise StudyError(
                 f"record {path} is damaged ({error}); {way_out}"
             ) from error
@@ -145,15 +156,23 @@ class Store:
                     f"the arrays {stored} are missing or damaged; {way_out} "
                     f"(after deleting {path.name} too)"
                 )
-            with np.load(stored, allow_pickle=False) as loaded:
-                arrays = {name: loaded[name] for name in loaded.files}
+            try:
+                with np.load(stored, allow_pickle=False) as loaded:
+                    arrays = {name: loaded[name] for name in loaded.files}
+            except (ValueError, zipfile.BadZipFile, EOFError) as error:
+                raise StudyError(
+                    f"the arrays {stored} are no arrays ({error}); {way_out}"
+                ) from error
         return replace(record, arrays=arrays, machine=self._machine(record.system))
 
     def _machine(self, system: str) -> str:
         path = self.root / "systems" / f"{system}.json"
         try:
-            return str(json.loads(path.read_bytes())["label"])
-        except (OSError, ValueError, KeyError) as error:
+            label = json.loads(path.read_bytes())["label"]
+            if not isinstance(label, str):
+                raise ValueError(f"label {label!r} is no text")
+            return label
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise StudyError(
                 f"system description {path} is missing or damaged ({error}); restore "
                 "it with git"
@@ -162,28 +181,3 @@ class Store:
 
 def _pretty(value: object) -> str:
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
-
-
-def _to_json(record: RunRecord) -> dict:
-    return {
-        "spec": record.spec.as_dict(),
-        "values": {
-            name: {k: v for k, v in asdict(value).items() if v is not None}
-            for name, value in record.values.items()
-        },
-        "inputs": dict(record.inputs),
-        "artifacts": dict(record.artifacts),
-        "seconds": round(record.seconds, 2),
-        "peak_mib": round(record.peak_mib),
-        "versions": dict(record.versions),
-        "commit": record.commit,
-        "system": record.system,
-        "origin": record.origin,
-    }
-
-
-def _from_json(source: dict) -> RunRecord:
-    fields = dict(source)
-    fields["spec"] = RunSpec.from_dict(fields["spec"])
-    fields["values"] = {k: Value(**v) for k, v in fields["values"].items()}
-    return RunRecord(**fields)

@@ -83,10 +83,10 @@ def test_verify_exits_with_1_and_names_what_differs(command, tmp_path, toys):
     shutil.copytree(tmp_path / "work", other)
     path = other / "runs" / "toy" / f"{toys.spec(3).key}.json"
     record = json.loads(path.read_text())
-    record["values"]["count"]["value"] = -1
+    record["values"]["count"]["value"] = 5000
     path.write_text(json.dumps(record))
     code, out, _ = command("verify", str(tmp_path / "work"), str(other))
-    assert code == 1 and "differs: toy" in out and "found -1" in out
+    assert code == 1 and "differs: toy" in out and "found 5000" in out
 
 
 def test_a_damaged_record_stops_the_run_in_one_line(command, tmp_path, toys):
@@ -131,3 +131,27 @@ def test_the_plan_sums_each_chapter(command, tmp_path, toys):
     # The published runs are full-sized: they say nothing of smoke runs.
     _, out, _ = command("plan", "--mode", "smoke")
     assert out.endswith("in all:     8 of 8 runs are missing, 8 of unknown length\n")
+
+
+def test_collect_says_what_it_takes_over(command, tmp_path, toys, monkeypatch):
+    published = tmp_path / "checkout" / "results"
+    monkeypatch.setattr(cli, "repository", lambda: published.parent)
+    runner.run_missing(
+        toys.grid("full"), work=Store(published), results=Store(published)
+    )
+    tree = tmp_path / "empty"
+    tree.mkdir()
+    *_, err = command("collect", "--tree", str(tree))
+    assert "toy: 8 records, 8 of them taken over from results/" in err
+    assert "nothing in" in err and "it now shows published figures" in err
+    runner.run_one(toys.spec(2), work=Store(tree), results=Store(published))
+    *_, err = command("collect", "--tree", str(tree))
+    assert "toy: 8 records, 7 of them taken over" in err and "nothing in" not in err
+
+
+def test_collect_refuses_a_folder_of_something_else(command, tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").touch()
+    code, _, err = command("collect", "--tree", str(tmp_path / "letters"))
+    assert code == 1 and "is no results tree" in err
+    assert len(list((tmp_path / "letters").iterdir())) == 1

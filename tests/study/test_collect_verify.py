@@ -142,12 +142,14 @@ def test_compare_names_every_value_that_differs(filled, toys, tmp_path):
     assert all(c.agrees is not False for c in verify.compare(filled["work"], other))
     spec = toys.grid("full")[6]
     record = filled["work"].read(spec)
-    changed = replace(record, values={**record.values, "count": value(-1, "exact")})
+    changed = replace(
+        record, values={**record.values, "count": value(5000, "exact", unit="count")}
+    )
     other.write(changed, machine={"label": "x"})
     wrong = [c for c in verify.compare(filled["work"], other) if c.agrees is False]
     assert [c.name for c in wrong] == ["count"]
     line = str(wrong[0])
-    assert str(record["count"]) in line and "-1" in line and "must be equal" in line
+    assert str(record["count"]) in line and "5000" in line and "must be equal" in line
     assert "compared   16, agreeing   15" in verify.summary(
         verify.compare(filled["work"], other)
     )
