@@ -12,7 +12,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -184,15 +184,28 @@ def conformance(
     vectors, differing = kit.load(), 0
     for name, function in chosen.items():
         outcomes = [kit.check(vector, function) for vector in vectors]
-        for outcome in outcomes:
-            if outcome.result == "differs":
-                print(f"differs: {name} {outcome.vector.id}: {outcome.found}")
-                differing += 1
+        wrong = [o for o in outcomes if o.result == "differs"]
+        differing += len(wrong)
+        for line in _differences(wrong):
+            print(f"differs: {name} {line}")
         counts = Counter(outcome.result for outcome in outcomes)
         told = ", ".join(f"{counts[result]} {result}" for result in kit.RESULTS)
         print(f"{name}: {len(vectors)} vectors, {told}")
     if implementation and differing:
         raise typer.Exit(1)
+
+
+def _differences(outcomes: list[Any]) -> list[str]:
+    """A line a vector; one for all of more than three that differ in the same words."""
+    same = Counter(outcome.found for outcome in outcomes)
+    lines = {}
+    for outcome in outcomes:
+        count, words = same[outcome.found], outcome.found
+        many = f"{outcome.vector.id} and {count - 1} more: {words}"
+        alone = f"{outcome.vector.id}: {words}"
+        key = words if count > 3 else outcome.vector.id
+        lines.setdefault(key, many if count > 3 else alone)
+    return list(lines.values())
 
 
 @app.command(epilog="Example: qstudy doctor")

@@ -32,9 +32,15 @@ def load(
     `stage` is one of STAGES; "" takes the first that there is, and text networks have
     the first alone. `results` is a results tree ("": the repository's). The
     checkpoint's SHA-256 is checked against the record of the run that made it. Raises
-    ValueError for an unknown stage and StudyError, one line that names what there is,
-    for a network that is missing or damaged.
+    ValueError for an unknown stage, TypeError for a seed that is no int, and
+    StudyError, one line that names what there is, for a network that is missing or
+    damaged.
     """
+    # True and 0.0 are equal to seeds, and "0" looks like one.
+    if type(seed) is not int:
+        raise TypeError(f"seed {seed!r} is a {type(seed).__name__}: int is needed")
+    if seed < 0:
+        raise ValueError(f"seed {seed} is not 0 or above")
     if stage and stage not in STAGES:
         raise ValueError(f"stage {stage!r} is not one of {STAGES}")
     store = Store(results_root(results))

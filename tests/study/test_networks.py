@@ -66,6 +66,17 @@ def test_an_unknown_stage_is_named():
         qstudy.load("resnet20", stage="best")
 
 
+@pytest.mark.parametrize("seed", ["0", True, 0.0, None])
+def test_a_seed_of_another_type_is_refused(seed):
+    with pytest.raises(TypeError, match=r"^seed .* int is needed$"):
+        qstudy.load("resnet20", seed=seed)
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ValueError, match=r"^seed -1 is not 0 or above$"):
+        qstudy.load("resnet20", seed=-1)
+
+
 def test_a_damaged_checkpoint_is_not_loaded(tree):
     for file in (tree / "checkpoints").glob("resnet20-*-s0.safetensors"):
         data = bytearray(file.read_bytes())

@@ -81,14 +81,16 @@ def check(vector: Vector, implementation: Implementation) -> Outcome:
         return _compared(vector, found)
     except NotOffered as reason:
         return Outcome(vector, "not offered", str(reason))
-    # Whatever a foreign implementation raises, or gives that is no number, is its
-    # answer to the vector.
-    except Exception as error:
+    # Whatever a foreign implementation raises, sys.exit included, or gives that is no
+    # number, is its answer to the vector.
+    except (Exception, SystemExit) as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())
         return Outcome(vector, "differs", told[:200])
 
 
 def _compared(vector: Vector, found: Mapping[str, Any]) -> Outcome:
+    if not isinstance(found, Mapping):
+        return Outcome(vector, "differs", f"gives {found!r:.40}, no fields by name")
     for field, expected in vector.expected.items():
         if field not in found:
             return Outcome(vector, "differs", f"gives no {field}")
@@ -118,8 +120,8 @@ def named(reference: str) -> Implementation:
     module, _, name = reference.partition(":")
     try:
         found = getattr(import_module(module), name) if module and name else None
-    # A module of somebody else's may fail to import in any way at all.
-    except Exception as error:
+    # A module of somebody else's may fail to import in any way at all, or exit.
+    except (Exception, SystemExit) as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(
             f"implementation {reference!r} cannot be imported: {told}"

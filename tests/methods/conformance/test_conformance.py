@@ -366,9 +366,40 @@ def test_one_that_differs_exits_with_1_and_is_told_where(command, module):
     )
     code, out, _ = command("--implementation", "tested_zeros:mine")
     assert code == 1
-    assert "differs: tested_zeros:mine tflite-choose-straddling: gives no scale" in out
-    told = sum(line.startswith("differs: ") for line in out.splitlines())
-    assert f"{told} differs, 0 not offered" in out and told > 100
+    first = (
+        r"differs: tested_zeros:mine tflite-choose-straddling and \d+ more: gives no"
+    )
+    assert re.match(first, out)
+    lines = [line for line in out.splitlines() if line.startswith("differs: ")]
+    more = sum(
+        int(n) for n in re.findall(r"^differs: \S+ \S+ and (\d+) more", out, re.M)
+    )
+    told = len(lines) + more
+    assert f"{told} differs, 0 not offered" in out and told > 100 > len(lines)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return None", "gives None, no fields by name"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("return [1, 2]", "gives [1, 2], no fields by name"),
+    ],
+)
+def test_one_that_never_answers_is_told_in_one_line(command, module, body, words):
+    module("tested_nothing", f"def mine(op, parameters, input):\n    {body}\n")
+    code, out, _ = command("--implementation", "tested_nothing:mine")
+    count = len(conformance.load())
+    first, last = out.splitlines()
+    assert code == 1 and f"and {count - 1} more: {words}" in first
+    assert f"{count} differs" in last
+
+
+def test_a_module_that_exits_fails_in_one_line(command, module):
+    module("tested_exit", "import sys\nsys.exit(0)\n")
+    code, out, err = command("--implementation", "tested_exit:mine")
+    assert code == 1 and out == "" and err.count("\n") == 1
+    assert "cannot be imported: SystemExit: 0" in err
 
 
 @pytest.mark.parametrize(
