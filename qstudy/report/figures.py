@@ -12,7 +12,7 @@ import matplotlib.figure
 import pandas as pd
 
 from qstudy.report import style
-from qstudy.report.tables import write_csv
+from qstudy.report.tables import put, write_csv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,5 +112,5 @@ def show(folder: Path, name: str) -> PublishedFigure:
 
 
 def _write(path: Path, text: str) -> None:
-    # newline="\n" on every platform: the files are compared byte for byte.
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+    # Bytes, and so "\n" on every platform: the files are compared byte for byte.
+    put(path, f"{text}\n".encode())

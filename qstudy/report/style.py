@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -68,8 +68,13 @@ _RC: dict[str, Any] = {
 
 
 def context() -> AbstractContextManager[None]:
-    """The house's Matplotlib settings, for making and for saving a figure."""
-    return matplotlib.rc_context(_RC)
+    """The house's Matplotlib settings, for making, drawing and saving a figure.
+
+    They stand on Matplotlib's own defaults, whatever a user's matplotlibrc says, and
+    most of them are read when something is drawn: `qstudy collect` holds this context
+    around all that an experiment draws.
+    """
+    return matplotlib.style.context(["default", _RC])
 
 
 def new_figure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,8 +95,19 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     for column in text.columns:
         digits = _digits(str(column), page=False)
         text[column] = [_cell(value, digits) for value in text[column]]
+    put(path, text.to_csv(index=False, lineterminator="\n").encode())
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file as a whole: who reads meanwhile sees the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.to_csv(index=False, lineterminator="\n").encode())
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def read_csv(path: Path) -> pd.DataFrame:

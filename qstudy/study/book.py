@@ -40,24 +40,43 @@ def build(
     """Build the book in `source` (None: the checkout) from `tree`; its front page.
 
     The pages come to `output`/_build/html; those of an earlier build are replaced at
-    the end, and stay where this one fails. `log` takes what Sphinx prints, and `say`
-    one line a chapter. Any warning (failing cell, broken reference, unknown number,
-    figure without alt text) fails the build with StudyError, which names the first.
+    the end, and stay where this one fails.
+    """
+    with built(tree, log=log, source=source, say=say) as made:
+        return _put_in_place(made / "html", output / "_build" / "html") / "index.html"
+
+
+@contextmanager
+def built(
+    tree: Path,
+    *options: str,
+    log: TextIO,
+    source: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[Path]:
+    """The folder _build of a strict build with Jupyter Book's own `options`.
+
+    It is gone afterwards. `log` takes what Sphinx prints, and `say` one line a chapter.
+    Any warning (failing cell, broken reference, unknown number, figure without alt
+    text) fails the build with StudyError, which names the first.
     """
     source = source or repository()
     with _private_folder() as stage:
         _set_out(source, stage)
         _execute(source, stage, tree, say)
         say("book: the pages")
-        code, printed = _build(stage, tree)
+        code, printed = _build(stage, tree, options)
         log.write(printed)
         log.flush()
-        html = stage / "_build" / "html"
-        if code != 0 or not (html / "index.html").exists():
+        if code != 0:
             found = [line for line in printed.splitlines() if _RELEVANT.search(line)]
             first = found[0] if found else f"Jupyter Book ended with exit code {code}"
             raise StudyError(f"the book has errors; the first: {first}")
-        return _put_in_place(html, output / "_build" / "html") / "index.html"
+        # A page's source is the notebook as it was written, without what it printed.
+        for kept in (stage / "_build").glob("*/_sources/**/*.ipynb"):
+            _, _, *inner = kept.relative_to(stage / "_build").parts
+            shutil.copyfile(source.joinpath(*inner), kept)
+        yield stage / "_build"
 
 
 @contextmanager
@@ -104,12 +123,13 @@ def _execute(source: Path, stage: Path, tree: Path, say: Callable[[str], None]) 
         notebooks.execute_as_it_stands(path, target, tree=tree, seconds=limit)
 
 
-def _build(stage: Path, tree: Path) -> tuple[int, str]:
+def _build(stage: Path, tree: Path, options: tuple[str, ...]) -> tuple[int, str]:
     """Run Jupyter Book: its exit code and what it printed, paths as in the checkout."""
     command = [
         # Not the script jupyter-book: it may be another environment's, or moved.
         *(sys.executable, "-P", "-c", "from jupyter_book.cli.main import main; main()"),
         *("build", os.fspath(stage), "--all", "-W", "-n", "--keep-going", "-q"),
+        *options,
     ]
     done = subprocess.run(
         command,

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from qstudy import experiments
-from qstudy.report import figures, numbers, tables
+from qstudy.report import figures, numbers, style, tables
 from qstudy.spec import RunRecord
 from qstudy.study import cards
 from qstudy.study.store import Store
@@ -57,8 +57,9 @@ def collect(
         made = experiment.tables(records)
         for name, frame in made.items():
             tables.write_csv(frame, tree / "tables" / name)
-        for figure in experiment.figures(made):
-            figures.publish(figure, tree / "figures")
+        with style.context():
+            for figure in experiment.figures(made):
+                figures.publish(figure, tree / "figures")
         for key, number in experiment.numbers(made).items():
             quoted[key] = asdict(number)
     cards.write_cards(store, everything)

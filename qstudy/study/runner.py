@@ -6,6 +6,7 @@ record whose inputs have changed since is stale: it says so and is computed agai
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import sys
@@ -104,15 +105,22 @@ def stale_reason(record: RunRecord, *, work: Store, results: Store) -> str:
     return ""
 
 
+def reason_to_run(spec: RunSpec, *, work: Store, results: Store) -> str | None:
+    """Why `spec` must run: "" for no record, else why it is stale; None if not."""
+    record = work.read(spec)
+    if record is None:
+        return ""
+    return stale_reason(record, work=work, results=results) or None
+
+
 def missing(specs: Iterable[RunSpec], *, work: Store, results: Store) -> list[RunSpec]:
     """Those of `specs` that the work tree has no record of, or a stale one; says so."""
     wanted = []
     for spec in specs:
-        record = work.read(spec)
-        reason = record and stale_reason(record, work=work, results=results)
+        reason = reason_to_run(spec, work=work, results=results)
         if reason:
             say(f"stale: {describe(spec)}: {reason}")
-        if record is None or reason:
+        if reason is not None:
             wanted.append(spec)
     return wanted
 
@@ -194,8 +202,37 @@ def run_missing(specs: list[RunSpec], *, work: Store, results: Store) -> int:
         say(f"all {len(specs)} runs are there")
     for number, spec in enumerate(wanted, start=1):
         say(announcement(number, len(wanted), spec))
-        run_one(spec, work=work, results=results)
+        with claimed(spec, work):
+            # Another process may have computed it since, or while this one waited.
+            if reason_to_run(spec, work=work, results=results) is not None:
+                run_one(spec, work=work, results=results)
     return len(wanted)
+
+
+@contextmanager
+def claimed(spec: RunSpec, work: Store) -> Iterator[None]:
+    """Hold the run `spec` of this work tree; wait where another process holds it.
+
+    Two processes must not share a resume folder. The lock is a byte of one file, at an
+    offset that the key gives, and ends with the process however that ends.
+    """
+    path = work.root / "locks"
+    try:
+        work.root.mkdir(parents=True, exist_ok=True)
+        handle = open(path, "ab")  # noqa: SIM115, closed below
+    except OSError as error:
+        raise StudyError(
+            f"cannot write {path}: {error.strerror}; set QSTUDY_WORK to a folder that "
+            "can be written"
+        ) from error
+    with handle:
+        place = int(spec.key[:15], 16)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        except (BlockingIOError, PermissionError):
+            say(f"another process computes the run {spec.key[:12]}: waiting for it")
+            fcntl.lockf(handle, fcntl.LOCK_EX, 1, place)
+        yield
 
 
 def announcement(number: int, of: int, spec: RunSpec) -> str:

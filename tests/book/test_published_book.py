@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 
-from qstudy.study import book
+from qstudy.study import book, notebooks
 from qstudy.study.tree import repository
 from tests.book import books
 
@@ -40,6 +40,13 @@ def test_every_page_names_its_numbers_and_loads_nothing_from_elsewhere(html):
         text = page.read_text(encoding="utf-8")
         assert "{q}" not in text, page.name
         assert not books.foreign(text), page.name
+
+
+def test_the_source_of_a_page_is_the_notebook_as_it_was_written(html):
+    for name in notebooks.chapters():
+        kept = html / "_sources" / "chapters" / f"{name}.ipynb"
+        source = repository() / "chapters" / f"{name}.ipynb"
+        assert kept.read_bytes() == source.read_bytes()
 
 
 def test_the_networks_have_their_cards(html):
