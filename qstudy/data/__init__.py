@@ -19,7 +19,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qstudy.data import brown, cifar10, splits, synthetic, synthetic_text, weights
+from qstudy.data import (
+    brown,
+    cifar10,
+    fetch,
+    splits,
+    synthetic,
+    synthetic_text,
+    weights,
+)
 from qstudy.data.fetch import DataError
 from qstudy.data.splits import SPLITS
 
@@ -70,6 +78,7 @@ def texts(
     corpus cannot be had.
     """
     _known_text(dataset, split)
+    fetch.named_folder(data_dir)
     whole = brown.texts(data_dir) if dataset == "brown" else synthetic_text.texts()
     parts = brown.split_of((text.name, text.genre) for text in whole)
     return tuple(text for text in whole if parts[text.name] == split)
@@ -156,4 +165,7 @@ def _known_text(dataset: str, split: str) -> None:
 
 
 def _arrays(dataset: str, data_dir: str | os.PathLike | None) -> dict[str, np.ndarray]:
-    return cifar10.arrays(data_dir) if dataset == "cifar10" else synthetic.arrays()
+    if dataset == "cifar10":
+        return cifar10.arrays(data_dir)
+    fetch.named_folder(data_dir)  # a wrong one is refused, also where none is read
+    return synthetic.arrays()

@@ -75,6 +75,11 @@ def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
 def fill(model: nn.Module, found: dict[str, Tensor], path: Path | str) -> None:
     """Copy the tensors `found` (of the file `path`) into `model`, all or none."""
     faults = _faults(found, model.state_dict())
+    faults += [
+        f"has {name} with NaN or infinity"
+        for name, tensor in found.items()
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all())
+    ]
     if faults:
         raise ValueError(
             f"checkpoint {path} does not fit {type(model).__name__}: it "

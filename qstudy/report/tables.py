@@ -129,7 +129,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         if not all(re.fullmatch(r"\w+", column) for column in frame.columns):
             raise ValueError(f"its first line is {','.join(frame.columns)!r:.60}")
         # Fields beyond the header's become an index of their own.
-        if not isinstance(frame.index, pd.RangeIndex):
+        if not frame.index.equals(pd.RangeIndex(len(frame))):
             raise ValueError("its rows are longer than its first line")
     except ValueError as error:
         told = " ".join(str(error).split())

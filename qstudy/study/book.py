@@ -42,8 +42,11 @@ def build(
     The pages come to `output`/_build/html; those of an earlier build are replaced at
     the end, and stay where this one fails.
     """
+    target = output / "_build" / "html"
+    if output.exists() and not output.is_dir():
+        raise StudyError(f"the book's folder {output} is no folder; name another")
     with built(tree, log=log, source=source, say=say) as made:
-        return _put_in_place(made / "html", output / "_build" / "html") / "index.html"
+        return _put_in_place(made / "html", target) / "index.html"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from qstudy.report import figures, numbers, tables
 from qstudy.spec import MODES, canonical_json
 from qstudy.study.tree import StudyError, results_root, work_root
 
+# What every generator of random numbers takes, and a run's own seed added to it.
+LARGEST_SEED = 2**31 - 1
 # The first line of the cell in which papermill puts what it was asked to pass.
 _INJECTED = "# Parameters"
 _LEFT_OUT = "needs runs that mode '{}' leaves out."
@@ -81,6 +84,11 @@ def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:
     """
     from qstudy import experiments  # imports no torch; kept off `import qstudy`
 
+    if not isinstance(namespace or {}, Mapping):
+        raise TypeError(
+            f"{namespace!r:.40} is a {type(namespace).__name__}: the globals() of a "
+            "notebook, or parameters by name, are needed"
+        )
     own = experiments.by_name(name).PARAMETERS
     given = _checked(namespace or {}, {**_COMMON, **own})
     mode = given["mode"]
@@ -100,7 +108,7 @@ def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:
 
 
 def _checked(namespace: Mapping[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    wanted = [key for key in namespace if not key.startswith("__")]
+    wanted = [key for key in namespace if not str(key).startswith("__")]
     if "In" in namespace:  # IPython's list of the cells executed so far
         wanted = [*known, *_assigned(namespace["In"])]
     given = {key: namespace[key] for key in wanted if key in namespace}
@@ -113,6 +121,12 @@ def _checked(namespace: Mapping[str, Any], known: dict[str, Any]) -> dict[str, A
                 f"parameter {key} is {value!r}, a {type(value).__name__}: "
                 f"{type(known[key]).__name__} is needed"
             )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"parameter {key} is {value!r}: a finite number is needed")
+    if not 0 <= given.get("seed", 0) <= LARGEST_SEED:
+        raise ValueError(
+            f"parameter seed is {given['seed']}, outside 0 to {LARGEST_SEED}"
+        )
     return {**known, **given}
 
 

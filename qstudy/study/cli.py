@@ -45,13 +45,13 @@ DataDir = Annotated[
 ]
 
 
-def _specs(mode: str, experiment: str = "") -> list[RunSpec]:
+def _specs(mode: str, experiment: str | None = None) -> list[RunSpec]:
     """The runs of a mode, of one experiment or of all, in chapter order."""
     if mode not in MODES[1:]:
         raise ValueError(f"mode {mode!r} is not one of {MODES[1:]}")
-    if experiment:
-        experiments.by_name(experiment)
-    names = [experiment] if experiment else experiments.NAMES
+    names = experiments.NAMES
+    if experiment is not None:  # an empty one is a mistake, of a script maybe
+        names = [experiments.by_name(experiment).NAME]
     return [spec for name in names for spec in experiments.grid(name, mode)]
 
 
@@ -62,15 +62,17 @@ def _stores(mode: str = "full") -> dict[str, Store]:
 
 def _use_data(folder: Path | None) -> None:
     """Refuse a folder that is not there at once, whether the runs read data or not."""
+    fetch.named_folder(folder)
     if folder is not None:
         os.environ["QSTUDY_DATA"] = os.fspath(folder)
-    fetch.named_folder()
 
 
 @app.command(name="plan", epilog="Example: qstudy plan --mode full")
 def plan_command(
     mode: Mode = "full",
-    experiment: Annotated[str, typer.Option(help="Only this experiment.")] = "",
+    experiment: Annotated[
+        str | None, typer.Option(help="Only this experiment.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say which runs are missing and how long they take, from earlier records."""
@@ -85,17 +87,21 @@ def plan_command(
 @app.command(epilog="Example: qstudy run --mode full --shard 1/2")
 def run(
     mode: Mode = "quick",
-    experiment: Annotated[str, typer.Option(help="Only this experiment.")] = "",
-    only: Annotated[str, typer.Option(help="Only the run with this key.")] = "",
-    shard: Annotated[str, typer.Option(help="Part i of n, as i/n.")] = "",
+    experiment: Annotated[
+        str | None, typer.Option(help="Only this experiment.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Only the run with this key.")
+    ] = None,
+    shard: Annotated[str | None, typer.Option(help="Part i of n, as i/n.")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Compute the missing runs of a mode into work/; a second call resumes."""
     _use_data(data_dir)
     specs = _specs(mode, experiment)
-    if only:
+    if only is not None:
         specs = plan.matching(_specs("full") + _specs("quick") + specs, only)
-    if shard:
+    if shard is not None:
         specs = plan.part(specs, shard)
     runner.run_missing(specs, **_stores(mode))
 

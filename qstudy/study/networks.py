@@ -41,7 +41,7 @@ def load(
         raise TypeError(f"seed {seed!r} is a {type(seed).__name__}: int is needed")
     if seed < 0:
         raise ValueError(f"seed {seed} is not 0 or above")
-    if stage and stage not in STAGES:
+    if stage not in ("", *STAGES):
         raise ValueError(f"stage {stage!r} is not one of {STAGES}")
     store = Store(results_root(results))
     kept = [

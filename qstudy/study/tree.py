@@ -35,7 +35,14 @@ def repository() -> Path:
 
 
 def results_root(explicit: str | os.PathLike = "") -> Path:
-    """The results tree: `explicit`, else QSTUDY_RESULTS, else the repository's."""
+    """The results tree: `explicit`, else QSTUDY_RESULTS, else the repository's.
+
+    Raises TypeError for what is no path and StudyError for what is no folder.
+    """
+    if not isinstance(explicit, str | os.PathLike):
+        raise TypeError(
+            f"results {explicit!r} is a {type(explicit).__name__}: a path is needed"
+        )
     named = os.fspath(explicit) or os.environ.get("QSTUDY_RESULTS", "")
     if not named:
         return repository() / "results"
