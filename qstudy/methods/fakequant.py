@@ -216,8 +216,11 @@ class FakeQuantize(nn.Module):
             self._observe(x.detach())
         return self.round(x)
 
-    def round(self, x: Tensor) -> Tensor:
-        """What `forward` gives, the range left as it is."""
+    def round(self, x: Tensor, *, parts: int | None = None) -> Tensor:
+        """What `forward` gives, the range left as it is.
+
+        With `parts`, x is brought to whole parts of a step first, 1 / parts each.
+        """
         if not torch.compiler.is_compiling():
             self._check(x)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -230,6 +233,7 @@ class FakeQuantize(nn.Module):
             scale=expand(scale.detach().to(wide.dtype), wide),
             zero_point=expand(zero.to(wide.dtype), wide),
             codes=self.config.codes,
+            parts=parts,
         )
         if pact:  # clipped already, its gradients included
             surrogate = torch.where(self.quantizing, clipped, wide)

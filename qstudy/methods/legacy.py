@@ -33,6 +33,11 @@ def qat_modules() -> ModuleType:
     return _import("torch.ao.nn.intrinsic.qat")
 
 
+def fused_quantized_modules() -> ModuleType:
+    """torch.ao.nn.intrinsic.quantized, those of them that end in a ReLU; errors too."""
+    return _import("torch.ao.nn.intrinsic.quantized")
+
+
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)

@@ -21,14 +21,24 @@ def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
 
 
 def round_to_codes(
-    x: Tensor, *, scale: Tensor, zero_point: Tensor, codes: CodeRange
+    x: Tensor,
+    *,
+    scale: Tensor,
+    zero_point: Tensor,
+    codes: CodeRange,
+    parts: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(the nearest values that have a code, where the code needed no clipping).
 
     All floats of one dtype, `scale` and `zero_point` broadcasting against x; the
-    arithmetic of qstudy.numerics.mapping.fake_quantize(invert=True), unchecked.
+    arithmetic of qstudy.numerics.mapping.fake_quantize(invert=True), unchecked. With
+    `parts`, x is rounded to whole parts of a step first, 1 / parts each, so that a tie
+    that float arithmetic has missed by its last bit is a tie again.
     """
-    unclipped = torch.round(x * (1 / scale)) + zero_point
+    steps = x * (1 / scale)
+    if parts is not None:
+        steps = torch.round(steps * parts) / parts
+    unclipped = torch.round(steps) + zero_point
     inside = (unclipped >= codes.low) & (unclipped <= codes.high)
     return (unclipped.clamp(codes.low, codes.high) - zero_point) * scale, inside
 

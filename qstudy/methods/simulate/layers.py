@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from qstudy.methods.fakequant import FakeQuantize
 
+# Finer than the mean of up to a thousand codes can be, and coarser than its rounding.
+PARTS = 1024
+
 
 class RoundedLayer(nn.Module):
     """A convolution or linear layer that computes with its rounded weight.
@@ -34,8 +37,10 @@ class RoundedLayer(nn.Module):
 class SameScale(nn.Module):
     """Rounds to the codes of a quantizer that stands elsewhere in the network.
 
-    An integer average pooling rounds the mean of codes, at the scale they have. The
-    quantizer is not a submodule, so that its state is the network's once.
+    An integer average pooling rounds the mean of codes, at the scale they have. Of few
+    codes the mean often is a tie, which the same mean in floats misses by its last bit,
+    so that is rounded away first. The quantizer is not a submodule, so that its state
+    is the network's once.
     """
 
     def __init__(self, quantizer: FakeQuantize) -> None:
@@ -48,4 +53,4 @@ class SameScale(nn.Module):
         return self._source[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.source.round(x)
+        return self.source.round(x, parts=PARTS)

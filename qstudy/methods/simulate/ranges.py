@@ -29,6 +29,10 @@ OBSERVERS: Mapping[str, type] = {
 }
 
 
+# Of the clips that a search could try, 2048, every sixteenth: seconds for a network.
+STRIDE = 16
+
+
 def quantizers(simulated: nn.Module) -> dict[str, FakeQuantize]:
     """Every fake-quantizer by its path; ValueError for a network that has none."""
     found = {
@@ -65,8 +69,9 @@ def calibrate(
     `batches` are float tensors, the network's input, or tuples that begin with one, as
     loaders yield. `observer` names a calibrator of qstudy.numerics.calibration for the
     activations, which `options` are passed to (percentile=99.9, stride=8); "entropy"
-    and "mse" reckon with each quantizer's own bits. The range of a weight is its own
-    smallest and largest value, per channel where its scale is.
+    and "mse" reckon with each quantizer's own bits and try every sixteenth clip. The
+    range of a weight is its own smallest and largest value, per channel where its scale
+    is.
 
     Raises ValueError for an unknown observer, no batches, a batch that is empty or not
     finite (by number, from 1), and values that are all zero or not finite (by the
@@ -172,9 +177,9 @@ def inputs(batches: Iterable[Any]) -> Iterator[Tensor]:
 
 def _calibrator(observer: str, bits: int, options: Mapping[str, Any]) -> Calibrator:
     kind = OBSERVERS[observer]
-    told = {"bits": bits} if observer in ("entropy", "mse") else {}
+    told = {"bits": bits, "stride": STRIDE} if observer in ("entropy", "mse") else {}
     try:
-        return kind(**told, **options)
+        return kind(**told | dict(options))
     except TypeError as error:
         raise ValueError(
             f"options {sorted(options)} are not those of observer {observer!r}: {error}"

@@ -209,29 +209,34 @@ def _refuse_reuse(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> None:
 
 
 def _kind(node: fx.Node, modules: Mapping[str, nn.Module]) -> str:
-    if node.op == "placeholder":
-        return "input"
-    if node.op == "output":
-        return "output"
+    kind, called = kind_of(node, modules), str(node.target)
+    where = f"node {node.name!r}"
     if node.op == "call_module":
-        module = modules[node.target]
-        kind, said = _MODULES.get(type(module)), type(module).__name__
-        where = f"module {node.target!r}"
+        where, called = f"module {called!r}", type(modules[called]).__name__
     elif node.op == "get_attr":
-        kind, said, where = None, "use of a tensor", f"attribute {node.target!r}"
-    else:
-        kind = (_FUNCTIONS if node.op == "call_function" else _METHODS).get(node.target)
-        said = getattr(node.target, "__name__", node.target)
-        where = f"node {node.name!r}"
+        where, called = f"attribute {called!r}", "use of a tensor"
+    elif node.op == "call_function":
+        called = getattr(node.target, "__name__", called)
     if kind is not None and not _as_known(node, kind, modules):
-        kind, said = None, f"{said} with these arguments"
+        kind, called = None, f"{called} with these arguments"
     if kind is None:
         raise ValueError(
-            f"{where} is a {said}, which has no quantized form here: known are conv, "
+            f"{where} is a {called}, which has no quantized form here: known are conv, "
             "linear, bn, relu and other clamps, add, concat, pool, flatten, dropout, "
             "identity"
         )
     return kind
+
+
+def kind_of(node: fx.Node, modules: Mapping[str, nn.Module]) -> str | None:
+    """The kind of operation that `node` names; None for one not known here."""
+    if node.op == "call_module":
+        return _MODULES.get(type(modules[node.target]))
+    if node.op == "call_function":
+        return _FUNCTIONS.get(node.target)
+    if node.op == "call_method":
+        return _METHODS.get(node.target)
+    return {"placeholder": "input", "output": "output"}.get(node.op)
 
 
 def _as_known(node: fx.Node, kind: str, modules: Mapping[str, nn.Module]) -> bool:

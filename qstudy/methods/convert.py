@@ -1,0 +1,321 @@
+"""From a simulated network to the int8 kernels of one of torch's engines.
+
+Every scale and zero point is that of the fake-quantizer that stood in its place, every
+weight the codes that the network trained with, and batch normalization is a part of
+them. The kernels are torch.ao's quantized modules (qstudy.methods.legacy), so the
+result holds packed integers and no float convolution. It answers as the simulated
+network does except where the engine rounds otherwise; qstudy.methods.agreement counts
+that.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from qstudy.measure.system import check_engine
+from qstudy.methods import legacy
+from qstudy.methods.bnfold import ConvBn2d
+from qstudy.methods.fakequant import FakeQuantize
+from qstudy.methods.fusion import bn_affine
+from qstudy.methods.simulate.layers import RoundedLayer, SameScale
+from qstudy.methods.simulate.network import config_of
+from qstudy.methods.simulate.ranges import quantizers, rounded_weight
+from qstudy.methods.simulate.traced import clamp_bounds, kind_of
+from qstudy.numerics.mapping import CodeRange, QParams, quantize
+
+UINT8, INT8 = CodeRange(0, 255), CodeRange(-128, 127)
+
+
+class QuantizedNetwork(nn.Module):
+    """A converted network that runs under the engine its weights are packed for.
+
+    Float in and out, shapes as before; every call sets torch's engine and restores it
+    (see legacy.engine). `network` is a graph of quantized modules at the paths that
+    their layers had; `sources` has, by the name of its node, the path of the
+    fake-quantizer that each result's scale was taken from.
+    """
+
+    def __init__(
+        self, network: fx.GraphModule, *, engine: str, sources: Mapping[str, str]
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.engine = engine
+        self.sources = dict(sources)
+
+    def forward(self, *inputs: Tensor) -> Any:
+        with legacy.engine(self.engine):
+            return self.network(*inputs)
+
+
+class QuantizedAdd(nn.Module):
+    """a + b, or relu(a + b), as one operation on codes."""
+
+    def __init__(self, qparams: QParams, *, relu: bool) -> None:
+        super().__init__()
+        self.op = _scaled(legacy.quantized_modules().QFunctional(), qparams)
+        self.relu = relu
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.op.add_relu(a, b) if self.relu else self.op.add(a, b)
+
+
+class QuantizedCat(nn.Module):
+    """Tensors of codes, each brought to one scale, side by side along `dim`."""
+
+    def __init__(self, qparams: QParams, *, dim: int) -> None:
+        super().__init__()
+        self.op = _scaled(legacy.quantized_modules().QFunctional(), qparams)
+        self.dim = dim
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        return self.op.cat(list(parts), dim=self.dim)
+
+
+def convert(simulated: fx.GraphModule, *, engine: str) -> QuantizedNetwork:
+    """The int8 form of `simulated` for `engine`, in eval mode; `simulated` is kept.
+
+    Raises ValueError for a network that simulate did not make, an engine this machine
+    lacks, train mode, and by name for a quantizer without a range, one that is switched
+    off or gone, or one of fewer than 8 bits, for which engines have no kernels;
+    ImportError where torch no longer has the modules.
+    """
+    config_of(simulated)
+    check_engine(engine)
+    if simulated.training:
+        raise ValueError(
+            f"network {type(simulated).__name__} is in train mode: call eval() first, "
+            "so that the statistics of its normalizations are the ones it has learned"
+        )
+    for quantizer in quantizers(simulated).values():
+        _check(quantizer, engine)
+    with legacy.engine(engine), legacy.announced_removal(), torch.no_grad():
+        return _Converter(simulated, engine).convert()
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """What becomes one quantized module: its nodes, clamp bounds and quantizer."""
+
+    nodes: tuple[fx.Node, ...]
+    bounds: tuple[float, float]
+    quantizer: str
+
+
+class _Converter:
+    """Copies a simulated network's graph, kernel by kernel."""
+
+    def __init__(self, simulated: fx.GraphModule, engine: str) -> None:
+        self.engine, self.old = engine, simulated.graph
+        self.modules = dict(simulated.named_modules())
+        self.graph = fx.Graph()
+        self.root: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
+        self.kernels = {kernel.nodes[0]: kernel for kernel in self._kernels()}
+        self.values: dict[fx.Node, fx.Node] = {}
+
+    def convert(self) -> QuantizedNetwork:
+        for node in self.old.nodes:
+            if node in self.values or (node.op == "placeholder" and not node.users):
+                continue
+            if node in self.kernels:
+                kernel = self.kernels[node]
+                self.values |= dict.fromkeys(kernel.nodes, self._kernel(kernel))
+            elif node.op == "output":
+                self.graph.output(fx.node.map_arg(node.args[0], self._real))
+            else:
+                self.values[node] = self._other(node)
+        network = fx.GraphModule(self.root, self.graph, class_name="Quantized").eval()
+        made = QuantizedNetwork(network, engine=self.engine, sources=self.sources)
+        return made.eval()
+
+    def _kernels(self) -> list[_Kernel]:
+        found = []
+        for node in self.old.nodes:
+            module = self._module(node)
+            if not isinstance(module, FakeQuantize):
+                continue
+            nodes, bounds = [node, node.args[0]], (-math.inf, math.inf)
+            if kind_of(nodes[-1], self.modules) == "clamp":
+                bounds = clamp_bounds(nodes[-1], self.modules)
+                nodes.append(nodes[-1].args[0])
+            found.append(_Kernel(tuple(reversed(nodes)), bounds, node.target))
+        return found
+
+    def _kernel(self, kernel: _Kernel) -> fx.Node:
+        first = kernel.nodes[0]
+        qparams = self.modules[kernel.quantizer].qparams()
+        relu = kernel.bounds[0] == 0
+        arguments = [self.values[node] for node in first.all_input_nodes]
+        if first.op == "placeholder":
+            arguments = [self.graph.placeholder(first.target)]
+            path, module = f"quantize_{first.name}", _quantize(qparams)
+        elif isinstance(layer := self._module(first), RoundedLayer | ConvBn2d):
+            path, module = first.target, _layer(layer, qparams, relu=relu)
+        else:
+            path = first.target if first.op == "call_module" else first.name
+            if kind_of(first, self.modules) == "add":
+                module = QuantizedAdd(qparams, relu=relu)
+            else:
+                dim = (*first.args[1:], first.kwargs.get("dim", 0))[0]
+                module = QuantizedCat(qparams, dim=dim)
+        self.root[path] = module
+        made = self.graph.call_module(path, tuple(arguments))
+        if not _saturates(qparams, kernel.bounds):
+            low, high = (None if math.isinf(end) else end for end in kernel.bounds)
+            if self.engine == "qnnpack":
+                # Its clamp shuffles the values of a channels-last tensor (torch 2.13).
+                made = self.graph.call_method("contiguous", (made,))
+            made = self.graph.call_function(torch.clamp, (made, low, high))
+        self.sources[made.name] = kernel.quantizer
+        return made
+
+    def _other(self, node: fx.Node) -> fx.Node:
+        """What moves codes, or averages them at their own scale."""
+        module = self._module(node)
+        if isinstance(module, SameScale):
+            self.sources[self.values[node.args[0]].name] = node.target
+            return self.values[node.args[0]]
+        if isinstance(module, nn.Dropout | nn.Dropout2d):
+            return self.values[node.args[0]]
+        kind = kind_of(node, self.modules)
+        if kind not in ("pass", "max", "average", "shape", "clamp"):
+            raise ValueError(
+                f"no fake-quantizer stands behind {node.name!r}: convert what simulate "
+                "returned, as it was"
+            )
+        if node.op == "call_module":
+            self.root[node.target] = copy.deepcopy(module)
+        return self.graph.node_copy(node, lambda old: self.values[old])
+
+    def _real(self, node: fx.Node) -> fx.Node:
+        return self.graph.call_method("dequantize", (self.values[node],))
+
+    def _module(self, node: fx.Node) -> nn.Module | None:
+        return self.modules[node.target] if node.op == "call_module" else None
+
+
+def _check(quantizer: FakeQuantize, engine: str) -> None:
+    described = quantizer.config
+    if described.bits != 8:
+        raise ValueError(
+            f"fake-quantizer {quantizer.name!r} has {described.bits} bits and engine "
+            f"{engine!r} has kernels for 8 only: the network stays simulated, or is "
+            "simulated with 8 bits everywhere"
+        )
+    if not bool(quantizer.quantizing):
+        raise ValueError(
+            f"fake-quantizer {quantizer.name!r} is switched off: call quantize(True), "
+            "and see what the network then answers"
+        )
+    quantizer.qparams()  # refuses what has no range
+
+
+def _layer(
+    layer: RoundedLayer | ConvBn2d, qparams: QParams, *, relu: bool
+) -> nn.Module:
+    """torch.ao's quantized module for a layer, its output rounded by `qparams`."""
+    plain, fused = legacy.quantized_modules(), legacy.fused_quantized_modules()
+    codes, scale, bias = integer_weight(layer)
+    weight = _packed(codes, scale)
+    old = layer.layer if isinstance(layer, RoundedLayer) else layer.conv
+    if isinstance(old, nn.Linear):
+        kind = fused.LinearReLU if relu else plain.Linear
+        made = kind(old.in_features, old.out_features)
+    else:
+        kind = fused.ConvReLU2d if relu else plain.Conv2d
+        made = kind(
+            old.in_channels,
+            old.out_channels,
+            old.kernel_size,
+            old.stride,
+            _padding(old),
+            old.dilation,
+            old.groups,
+            padding_mode=old.padding_mode,
+        )
+    made.set_weight_bias(weight, bias)
+    return _scaled(made, qparams)
+
+
+def integer_weight(
+    layer: RoundedLayer | ConvBn2d,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """(int8 codes, float32 scale () or (Cout,), float32 bias or None) of a layer.
+
+    The strategy "none" rounds before it folds: what it has folded are the codes of the
+    unfolded weight at a scale times |s|, negated where s is negative; -128 becomes 127.
+    """
+    qparams = layer.weight_quantizer.qparams()
+    weight = rounded_weight(layer)
+    codes = quantize(weight.float(), qparams, invert=True)
+    if isinstance(layer, RoundedLayer):
+        bias = layer.layer.bias
+        bias = None if bias is None else bias.detach().float()
+        return codes.to(torch.int8), qparams.scale.float(), bias
+    bias = layer.folded()[1].float()
+    if layer.strategy != "none":
+        return codes.to(torch.int8), qparams.scale.float(), bias
+    bn = layer.bn
+    factor, _ = bn_affine(
+        bias=None,
+        mean=bn.running_mean,
+        var=bn.running_var,
+        gamma=bn.weight,
+        beta=bn.bias,
+        eps=bn.eps,
+    )
+    factor = factor.detach().float()
+    codes = codes * torch.sign(factor).to(codes.dtype).reshape(-1, 1, 1, 1)
+    scale = (qparams.scale.float() * factor.abs()).clamp(
+        min=torch.finfo(torch.float32).tiny
+    )
+    return codes.clamp(INT8.low, INT8.high).to(torch.int8), scale, bias
+
+
+def _packed(codes: Tensor, scale: Tensor) -> Tensor:
+    if scale.dim() == 0:
+        return torch._make_per_tensor_quantized_tensor(codes, scale.item(), 0)
+    zero = torch.zeros(len(scale), dtype=torch.int64)
+    return torch._make_per_channel_quantized_tensor(codes, scale.double(), zero, 0)
+
+
+def _scaled(module: Any, qparams: QParams) -> Any:
+    module.scale = qparams.scale.item()
+    module.zero_point = int(qparams.zero_point)
+    return module
+
+
+def _quantize(qparams: QParams) -> nn.Module:
+    kind = legacy.quantized_modules().Quantize
+    return kind(qparams.scale.item(), int(qparams.zero_point), torch.quint8)
+
+
+def _saturates(qparams: QParams, bounds: tuple[float, float]) -> bool:
+    """Whether clipping codes to 0..255, after a ReLU if there is one, is the clamp."""
+    scale, zero = qparams.scale.item(), int(qparams.zero_point)
+    low, high = bounds
+    below = low in (-math.inf, 0.0) or round(low / scale) + zero <= UINT8.low
+    return below and (high == math.inf or round(high / scale) + zero >= UINT8.high)
+
+
+def _padding(conv: nn.Conv2d) -> tuple[int, ...]:
+    """`padding` in numbers, the same on both sides."""
+    if not isinstance(conv.padding, str):
+        return conv.padding
+    if conv.padding == "valid":
+        return (0, 0)
+    total = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+    if any(t % 2 for t in total):
+        raise ValueError(
+            f"padding 'same' of a kernel of size {conv.kernel_size} is longer on one "
+            "side, which no engine offers: pad in a way that is even"
+        )
+    return tuple(t // 2 for t in total)
