@@ -1,11 +1,12 @@
 """Every network of the study by name: random weights from a seed, or a checkpoint.
 
-The CIFAR ResNets are this repository's own; resnet18 and mobilenet_v2 are
+The networks for 32x32 images are this repository's own; resnet18 and mobilenet_v2 are
 torchvision's, imported only when asked for, through the guard in qstudy.data.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,9 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from qstudy.models.mobilenet import mobilenetv2_32
 from qstudy.models.resnet import DEPTHS, resnet
 
-_CIFAR = {f"resnet{depth}": depth for depth in DEPTHS}
+_CIFAR = {f"resnet{depth}": partial(resnet, depth) for depth in DEPTHS}
+_CIFAR["mobilenetv2_32"] = mobilenetv2_32
 _TORCHVISION = ("resnet18", "mobilenet_v2")
 NAMES = (*_CIFAR, *_TORCHVISION)
 
@@ -23,7 +26,7 @@ NAMES = (*_CIFAR, *_TORCHVISION)
 def build(name: str, *, seed: int = 0, classes: int | None = None) -> nn.Module:
     """The network `name` in training mode, float32, its weights drawn from `seed`.
 
-    `classes` defaults to 10 for the CIFAR ResNets and to ImageNet's 1000 for
+    `classes` defaults to 10 for those of 32x32 images and to ImageNet's 1000 for
     torchvision's networks. The global random state is left as it was. Raises ValueError
     for a name that is not in NAMES or fewer than 1 class.
     """
@@ -31,7 +34,7 @@ def build(name: str, *, seed: int = 0, classes: int | None = None) -> nn.Module:
     if classes is not None and classes < 1:
         raise ValueError(f"classes {classes} is below 1, the smallest number of logits")
     if name in _CIFAR:
-        return resnet(_CIFAR[name], classes=classes or 10, seed=seed)
+        return _CIFAR[name](classes=classes or 10, seed=seed)
     # Here, so that the CIFAR networks need no torchvision.
     from qstudy.data.torchvision_guard import import_torchvision
 
