@@ -21,6 +21,8 @@ from qstudy.methods.simulate import (
     simulate,
 )
 from qstudy.models import zoo
+from qstudy.models.mobilenet import mobilenetv2_32
+from tests.methods.networks import stir
 from tests.repo.checkout import ROOT
 
 ENGINES = ("x86", "onednn", "fbgemm", "qnnpack")
@@ -180,6 +182,18 @@ def test_a_user_s_network_converts(engine, stretch, mixed, images):
     assert share.floating_types == {}
     assert share.quantized == 5 + 2  # layers; an addition, a concatenation
     assert found.predictions == 0
+
+
+def test_depthwise_convolutions_and_relu6_convert(images):
+    network = stir(mobilenetv2_32(width=0.1, seed=1))
+    made = simulate(network, SimulateConfig())
+    calibrate(made, [images], observer="minmax")
+    converted, found = check(spared(made, HERE), images, engine=HERE)
+    share = static.quantized_share(converted)
+    assert (share.quantized, share.floating) == (52 + 1 + 12, 0)
+    # A range that ends at 6 makes ReLU6 of saturation; no clamp is left to run.
+    assert torch.clamp not in {n.target for n in converted.network.graph.nodes}
+    assert len(found.kernels) == 1 + 52 + 12 + 1 + 1
 
 
 @pytest.mark.parametrize("strategy", BN_STRATEGIES)
