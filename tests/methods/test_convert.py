@@ -264,6 +264,29 @@ def test_a_disagreement_is_traced_to_where_it_begins(resnet8, images):
     assert sum(later.alone.values()) < 1e-3 * later.values
 
 
+def test_qnnpack_differs_by_its_rounded_biases(images):
+    """With biases that are whole steps already, what is left is float32's last bit."""
+    skip_without("qnnpack")
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3))
+    config = SimulateConfig(granularity="per_tensor")
+    made = simulate(network.eval(), config, calibration=[images])
+
+    def farthest():
+        found = agreement(made, convert(made, engine="qnnpack"), images)
+        return max(kernel.from_tie or 0.0 for kernel in found.kernels)
+
+    assert farthest() > 3e-4
+    for path, before in (("0", "input_1"), ("2", "0")):
+        layer = made.get_submodule(path)
+        step = made.get_submodule(f"activation_quantizers.{before}").qparams().scale
+        step = step * layer.weight_quantizer.qparams().scale
+        with torch.no_grad():
+            layer.layer.bias.copy_(torch.round(layer.layer.bias / step) * step)
+    assert farthest() < 1e-4
+
+
 def refused(simulated, message, *, engine=HERE):
     with pytest.raises(ValueError, match=message) as error:
         convert(simulated, engine=engine)

@@ -209,6 +209,19 @@ def test_other_widths_go_where_they_are_said(resnet8):
     assert len(outputs(everywhere)) == 24
 
 
+def test_a_pooling_inside_keeps_its_input_s_scale_and_its_reader_s_bits(images):
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.AvgPool2d(2), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)
+    )
+    made = simulate(network, LOW, calibration=[images])
+    bits = outputs(made)
+    assert (bits["0.output"], bits["2.input"], bits["2.output"]) == (8, 2, 8)
+    path = [str(n.target).split(".")[-1] for n in made.graph.nodes][2:7]
+    assert path == ["0", "0", "1", "1", "2_input"]
+    pooling = made.get_submodule("activation_quantizers.1")
+    assert pooling.source is made.get_submodule("activation_quantizers.0")
+
+
 def test_pact_is_for_what_cannot_be_negative(functional, resnet8):
     config = SimulateConfig(ranges="pact")
     for network in (functional, resnet8):
