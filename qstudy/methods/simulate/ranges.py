@@ -107,7 +107,8 @@ def calibrate(
 def set_weight_ranges(simulated: nn.Module) -> None:
     """Set the ranges of the weights alone, to the extremes that they have now.
 
-    All of them or none; ValueError as `calibrate`.
+    For the end of a training whose ranges move: the last update moved the weights after
+    their ranges. All of them are set or none; ValueError as `calibrate`.
     """
     found = []
     for layer in layers(simulated).values():
