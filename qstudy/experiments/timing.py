@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from qstudy.experiments import columns
 from qstudy.measure import latency
 from qstudy.measure.latency import LatencyResult
 from qstudy.spec import Context, RunRecord, RunSpec, Value
@@ -92,13 +93,9 @@ def rows(record: RunRecord) -> list[dict[str, Any]]:
                 "batch": batch,
                 "threads": params["threads"],
                 "n": params["processes"],
-                "ms": ms.value,
-                "ms_lo": ms.low,
-                "ms_hi": ms.high,
+                **columns.interval("ms", ms),
                 "baseline": baseline,
-                "ratio": value.value,
-                "ratio_lo": value.low,
-                "ratio_hi": value.high,
+                **columns.interval("ratio", value),
                 "machine": record.machine,
                 "origin": record.origin,
                 "run": record.spec.key,

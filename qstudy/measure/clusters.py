@@ -1,16 +1,20 @@
 """Figures over texts, not over the words or passages in them.
 
 Words of one text are alike, so the text is the unit that is drawn: a percentile
-bootstrap over texts, within each genre (stratified), of a ratio of sums.
+bootstrap over texts, within each genre (stratified), of a ratio of sums. Sums are
+exact, see `portable`.
 """
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qstudy.measure import inputs
-from qstudy.measure.statistics import LEVEL, RESAMPLES, Interval
+from qstudy.measure import inputs, portable
+from qstudy.measure.statistics import RESAMPLES, Interval, percentiles
 
 
 def by_text(
@@ -38,26 +42,27 @@ def by_text(
         )
     if not len(amount) or not (count > 0).all() or not np.isfinite(amount).all():
         raise ValueError("every text needs a positive count and a finite amount")
-    ratios = _resampled(amount, count, group, seed=seed, resamples=resamples)
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail])
-    return Interval(
-        float(amount.sum() / count.sum()), float(low), float(high), len(count)
-    )
+    drawn = _drawn(tuple(group.tolist()), seed, resamples)
+    above, places = portable.whole_multiples(amount, terms=len(amount))
+    below, more = portable.whole_multiples(count, terms=len(count))
+    # Whole numbers have one sum in any order; the quotient is rounded once.
+    ratios = np.ldexp((drawn @ above) / (drawn @ below), more - places)
+    low, high = percentiles(ratios)
+    return Interval(math.fsum(amount) / math.fsum(count), low, high, len(count))
 
 
-def _resampled(
-    amount: NDArray, count: NDArray, group: NDArray, *, seed: int, resamples: int
-) -> NDArray[np.float64]:
+@lru_cache(maxsize=4)
+def _drawn(strata: tuple, seed: int, resamples: int) -> NDArray[np.int64]:
+    """How often each draw of texts has each text: (resamples, texts)."""
     inputs.check_resamples(resamples)
-    rng = np.random.default_rng(seed)
-    above, below = np.zeros(resamples), np.zeros(resamples)
+    rng, group = np.random.default_rng(seed), np.array(strata)
+    times = np.zeros((resamples, len(group)), np.int64)
+    rows = np.arange(resamples)[:, None]
     for name in np.unique(group):
         members = np.flatnonzero(group == name)
         drawn = members[rng.integers(len(members), size=(resamples, len(members)))]
-        above += amount[drawn].sum(1)
-        below += count[drawn].sum(1)
-    return above / below
+        np.add.at(times, (rows, drawn), 1)
+    return times
 
 
 def per_text(values: ArrayLike, owner: ArrayLike, *, texts: int) -> NDArray[np.float64]:

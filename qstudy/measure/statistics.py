@@ -2,7 +2,8 @@
 
 Pure functions on small vectors; imports no torch, so that collecting and narrating stay
 quick. Every interval is two-sided at 95 %. All bootstraps are seeded percentile
-bootstraps (Efron and Tibshirani 1993, chapter 13).
+bootstraps (Efron and Tibshirani 1993, chapter 13). Results are the same to the last bit
+on every processor; `portable` says what that rests on.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri, stdtr, stdtrit
 
-from qstudy.measure import inputs
+from qstudy.measure import inputs, portable
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -64,7 +64,7 @@ def wilson(correct: int, n: int) -> Interval:
         raise ValueError(f"n {n} is not at least 1; an accuracy needs one example")
     if not 0 <= correct <= n:
         raise ValueError(f"correct {correct} is outside 0 to {n}")
-    z = float(ndtri(0.5 + LEVEL / 2))
+    z = portable.Z_975
     share = correct / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + (z / n / 2) ** 2)
@@ -91,7 +91,9 @@ def paired_drop(
     its joint outcome (both right, only the baseline right, only the candidate right,
     both wrong), and the four counts of n such draws are one multinomial draw with the
     observed shares. Drawing these counts is therefore the image bootstrap itself, not
-    an approximation, in `resamples` draws instead of `resamples` times n.
+    an approximation, in `resamples` draws instead of `resamples` times n. They are
+    whole numbers; NumPy's generator compares with logarithms while it draws them, so
+    only a rounding error that meets a comparison's very edge could change one.
 
     Where the two never disagree the interval is the point 0: the sample then shows no
     disagreement to resample. (With n images, 300/n points still bound the drop.)
@@ -107,7 +109,7 @@ def paired_drop(
     counts = np.bincount(2 * right + other, minlength=4)
     draws = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
     # Column 2 is "only the baseline is right", column 1 "only the candidate is right".
-    low, high = _percentiles(100 * (draws[:, 2] - draws[:, 1]) / n)
+    low, high = percentiles(100 * (draws[:, 2] - draws[:, 1]) / n)
     return Interval(float(100 * (counts[2] - counts[1]) / n), low, high, n)
 
 
@@ -121,7 +123,7 @@ def median_interval(
     """
     sample = inputs.sample(values, "values")
     drawn = _draw(len(sample), seed=seed, resamples=resamples)
-    low, high = _percentiles(np.median(sample[drawn], axis=1))
+    low, high = percentiles(np.median(sample[drawn], axis=1))
     return Interval(float(np.median(sample)), low, high, len(sample))
 
 
@@ -177,7 +179,7 @@ def t_p_value(differences: ArrayLike) -> float:
     mean, spread, n = _mean_and_spread(differences)
     if spread == 0:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * stdtr(n - 1, -abs(mean) / (spread / math.sqrt(n))))
+    return portable.t_tails(mean / (spread / math.sqrt(n)), n - 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -236,7 +238,8 @@ def lossless(high: float) -> bool:
     return high <= LOSSLESS
 
 
-def _percentiles(statistics: NDArray[np.float64]) -> tuple[float, float]:
+def percentiles(statistics: NDArray[np.float64]) -> tuple[float, float]:
+    """The ends of the middle 95 % of `statistics` (n,): linear between neighbours."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(statistics, [tail, 1 - tail])
     return float(low), float(high)
@@ -248,7 +251,7 @@ def _draw(n: int, *, seed: int, resamples: int) -> NDArray[np.int64]:
 
 
 def _student(mean: float, scale: float, n: int) -> Interval:
-    half = float(stdtrit(n - 1, 0.5 + LEVEL / 2)) * scale
+    half = portable.t_975(n - 1) * scale
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -256,6 +259,4 @@ def _mean_and_spread(values: ArrayLike) -> tuple[float, float, int]:
     sample = inputs.sample(values, "values")
     if len(sample) < 2:
         raise ValueError("1 value has no spread; run at least 2 seeds")
-    if np.all(sample == sample[0]):  # The mean of equal floats may differ by an ulp.
-        return float(sample[0]), 0.0, len(sample)
-    return float(sample.mean()), float(sample.std(ddof=1)), len(sample)
+    return portable.mean(sample), portable.spread(sample), len(sample)

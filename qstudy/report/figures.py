@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,11 @@ import pandas as pd
 
 from qstudy.report import style
 from qstudy.report.tables import put, write_csv
+
+# What Matplotlib names by a hash: "p" of clipping, "m" of a mark, "h" of a hatch.
+_HASHED = re.compile(r'id="([a-zA-Z]?[0-9a-f]{10})"')
+_TAG = re.compile(r"<[a-z][^>]*>")
+_COORDINATE = re.compile(r"-?\d+\.\d{4,}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +72,16 @@ def publish(figure: Figure, folder: Path) -> None:
     """Write NAME.svg, NAME.csv and NAME.json (alt and caption) into `folder`.
 
     The same figure gives the same bytes: no date, no version, no random identifiers.
+    Coordinates have 3 digits after the point, a thousandth of a typographic point.
     """
     buffer = io.StringIO()
     with style.context():
         figure.figure.savefig(
             buffer, format="svg", metadata={"Date": None, "Creator": None}
         )
+    svg = _settled(buffer.getvalue(), name=figure.name)
     # Matplotlib leaves blanks at line ends, which git and editors would complain of.
-    lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
+    lines = [line.rstrip() for line in svg.splitlines()]
     words = {"alt": figure.alt, "caption": figure.caption}
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(figure.data, folder / f"{figure.name}.csv")
@@ -109,6 +118,33 @@ def show(folder: Path, name: str) -> PublishedFigure:
             "'qstudy collect' draws the figures of a results tree"
         ) from error
     return PublishedFigure(name, svg, told["alt"], told["caption"])
+
+
+def _settled(svg: str, *, name: str) -> str:
+    """`svg` with coordinates of 3 digits and with identifiers that say whose they are.
+
+    Matplotlib names clipping paths and marks by a hash of all their digits, and writes
+    6 of them. They are numbered instead, under the figure's name, so that two figures
+    of one page cannot take each other's.
+    """
+    made = dict.fromkeys(_HASHED.findall(svg))
+    for number, old in enumerate(made, start=1):
+        svg = svg.replace(f'id="{old}"', f'id="{name}-{number}"')
+        svg = svg.replace(f"#{old}", f"#{name}-{number}")
+    return _TAG.sub(lambda tag: _COORDINATE.sub(_thousandths, tag[0]), svg)
+
+
+def _thousandths(match: re.Match[str]) -> str:
+    """A number with at least 4 digits after the point, with 3.
+
+    Matplotlib's transforms go through BLAS and the C library, so that the last bits of
+    a coordinate may differ. Where sizes of letters are halved, coordinates lie exactly
+    between two steps of 1/1000, where such a bit decides. The threshold is therefore at
+    0.4125 of a step, which no multiple of a power of two meets.
+    """
+    millionths = int(f"{Decimal(match[0]):.6f}".replace(".", ""))
+    whole = (10 * millionths + 5875) // 10_000
+    return f"{Decimal(whole) / 1000:f}".rstrip("0").rstrip(".") if whole else "0"
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,18 +10,46 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from qstudy.spec import Number
 
 PARTS = ("full", "value", "n")
+SIGNIFICANT = 10
+# Keys of numbers that no page quotes, one a line: for the answer to a wrong key.
+UNQUOTED = "numbers-unquoted.txt"
 
 _RATIOS = ("×", "x", "ratio")
 _MARKER = re.compile(r"(<!-- q:(\S+) -->)(.*?)(<!-- /q -->)", re.DOTALL)
 
 
-def load(tree: Path) -> dict[str, Number]:
+class Quoted(dict[str, Number]):
+    """The numbers of a results tree by key; `unquoted` are keys that it left out."""
+
+    unquoted: tuple[str, ...] = ()
+
+
+def as_json(known: Mapping[str, Number]) -> str:
+    """Numbers as numbers.json holds them: sorted, floats with 10 significant digits.
+
+    No number prints more than that; what follows in a double is noise of the last
+    operation, and would not survive another way to write the same sum.
+    """
+    cut = {key: _cut(asdict(number)) for key, number in known.items()}
+    return json.dumps(cut, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _cut(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: float(f"{value:.{SIGNIFICANT}g}") if isinstance(value, float) else value
+        for name, value in fields.items()
+    }
+
+
+def load(tree: Path) -> Quoted:
     """The numbers of a results tree, by key.
 
     Raises FileNotFoundError in one line where the tree has none, and ValueError where
@@ -36,11 +64,15 @@ def load(tree: Path) -> dict[str, Number]:
         quoted = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(quoted, dict):
             raise ValueError(f"it holds {quoted!r:.40}, not numbers by key")
-        return {key: _number(key, fields) for key, fields in quoted.items()}
+        known = Quoted({key: _number(key, f) for key, f in quoted.items()})
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged ({error}); 'qstudy collect --tree {tree}' makes it anew"
         ) from error
+    others = tree / UNQUOTED
+    if others.exists():
+        known.unquoted = tuple(others.read_text(encoding="utf-8").split())
+    return known
 
 
 def _number(key: str, fields: object) -> Number:
@@ -129,15 +161,27 @@ def rewrite_markers(text: str, numbers: Mapping[str, Number]) -> str:
 
 
 def look_up(numbers: Mapping[str, Number], key: str) -> Number:
-    """The number `key`; ValueError names the keys that are most like it."""
-    if key not in numbers:
-        near = get_close_matches(key, numbers, n=5, cutoff=0.0)
-        known = f"the nearest of its keys ({len(numbers)}): {', '.join(near)}"
+    """The number `key`; ValueError names the keys that are most like it.
+
+    Those are looked for among all keys that the experiments know, also where `numbers`
+    is `Quoted` and leaves them out because no page quoted them.
+    """
+    if key in numbers:
+        return numbers[key]
+    others = numbers.unquoted if isinstance(numbers, Quoted) else ()
+    if key in others:
         raise ValueError(
-            f"number {key!r} is not in numbers.json; "
-            f"{known if near else 'there are no numbers in it'}"
+            f"number {key!r} is known but not in numbers.json, where only what a page "
+            "quotes is kept: quote it in README.md or chapters/, then run 'qstudy "
+            "collect'"
         )
-    return numbers[key]
+    known = [*numbers, *others]
+    near = get_close_matches(key, known, n=5, cutoff=0.0)
+    told = f"the nearest of all known keys ({len(known)}): {', '.join(near)}"
+    raise ValueError(
+        f"number {key!r} is not in numbers.json; "
+        f"{told if near else 'there are no numbers in it'}"
+    )
 
 
 def _digits(value: float | int, digits: int) -> str:

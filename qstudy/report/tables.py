@@ -66,8 +66,14 @@ HEADERS: Mapping[str, str] = {
 }
 
 # The interval of a column, where its table has one: drop_pp has drop_lo and drop_hi.
-_INTERVAL_STEM = {"drop_pp": "drop", "gain_pp": "gain"}
+_INTERVAL_STEM = {
+    "drop_pp": "drop",
+    "gain_pp": "gain",
+    "seven_pp": "seven",
+    "perplexity_rise_pct": "rise",
+}
 
+_KEYS = {"run": str, "baseline_run": str}
 # Digits after the point, by the unit that a column's name tells: in files, on pages.
 # Files keep what the measurement can resolve and drop what only the last bit decides.
 _DIGITS = {
@@ -82,6 +88,12 @@ _DIGITS = {
     "perplexity": (4, 1),
     "rise": (4, 2),
 }
+
+
+def interval_columns(column: str) -> tuple[str, str]:
+    """The names of the columns that hold the lower and upper end of `column`."""
+    stem = _INTERVAL_STEM.get(column, column)
+    return f"{stem}_lo", f"{stem}_hi"
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -123,9 +135,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         )
     # The method "none" or a key of digits only must come back as they were written.
     try:
-        frame = pd.read_csv(
-            path, keep_default_na=False, na_values=[""], dtype={"run": str}
-        )
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=_KEYS)
         if not all(re.fullmatch(r"\w+", column) for column in frame.columns):
             raise ValueError(f"its first line is {','.join(frame.columns)!r:.60}")
         # Fields beyond the header's become an index of their own.
@@ -241,8 +251,7 @@ def _column(frame: pd.DataFrame, column: str, digits: int | None) -> list[str]:
     if digits is None:
         digits = _digits(column, page=True)
     shown = [_label(value, digits) for value in frame[column]]
-    stem = _INTERVAL_STEM.get(column, column)
-    low, high = f"{stem}_lo", f"{stem}_hi"
+    low, high = interval_columns(column)
     if low not in frame or high not in frame:
         return shown
     return [

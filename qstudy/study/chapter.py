@@ -65,10 +65,12 @@ class Chapter:
 
     def number(self, key: str, part: str = "full") -> str:
         """A quoted number as text, exactly as the book's prose prints it."""
-        known = numbers.load(self.tree)
-        if key not in known:
-            raise StudyError(f"number {key!r} is not in {self.tree / 'numbers.json'}")
-        return numbers.format_number(known[key], part)
+        try:
+            return numbers.format_number(
+                numbers.look_up(numbers.load(self.tree), key), part
+            )
+        except ValueError as error:
+            raise StudyError(f"{error} (results tree {self.tree})") from error
 
 
 def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:

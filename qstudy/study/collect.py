@@ -6,13 +6,13 @@ taken over and carry origin "published".
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from qstudy import experiments
 from qstudy.report import figures, numbers, style, tables
-from qstudy.spec import RunRecord
+from qstudy.report.quotes import quoted_keys
+from qstudy.spec import Number, RunRecord
 from qstudy.study import cards
 from qstudy.study.store import Store
 from qstudy.study.tree import repository, write_atomically
@@ -33,12 +33,15 @@ def collect(
 ) -> dict[str, tuple[int, int]]:
     """Rewrite tables/, figures/, cards/ and numbers.json of `tree` from its records.
 
+    Only numbers that README or a page of the book quotes are written; the keys of the
+    others stand in numbers-unquoted.txt.
+
     Rows that `tree` lacks are taken over from `published`. `origin`, where given,
     stands in every row: "published" for the published tree itself. Returns, for each
     experiment, how many records it had and how many of them were taken over.
     """
     store = Store(tree)
-    quoted: dict[str, dict] = {}
+    known: dict[str, Number] = {}
     counts = {}
     everything: list[RunRecord] = []
     for experiment in experiments.ALL:
@@ -60,12 +63,13 @@ def collect(
         with style.context():
             for figure in experiment.figures(made):
                 figures.publish(figure, tree / "figures")
-        for key, number in experiment.numbers(made).items():
-            quoted[key] = asdict(number)
+        known |= experiment.numbers(made)
     cards.write_cards(store, everything)
-    write_atomically(
-        tree / "numbers.json", json.dumps(quoted, indent=1, sort_keys=True) + "\n"
-    )
+    wanted = quoted_keys(repository())
+    quoted = {key: number for key, number in known.items() if key in wanted}
+    write_atomically(tree / "numbers.json", numbers.as_json(quoted))
+    others = "".join(f"{key}\n" for key in sorted(set(known) - wanted))
+    write_atomically(tree / numbers.UNQUOTED, others)
     return counts
 
 

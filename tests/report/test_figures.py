@@ -1,6 +1,7 @@
 """Figures: bytes, words, one visual language."""
 
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -127,3 +128,93 @@ def test_the_room_imports_no_torch():
         "sphinx_ext, style, tables; sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+HOSTILE = """
+text.usetex: True
+savefig.transparent: True
+savefig.dpi: 300
+savefig.bbox: tight
+xtick.direction: in
+axes.linewidth: 7
+font.family: monospace
+lines.linestyle: --
+errorbar.capsize: 9
+axes.prop_cycle: cycler(color=["r", "g"])
+svg.fonttype: path
+legend.loc: upper center
+"""
+
+
+@pytest.mark.parametrize("way", ["new_figure", "own"])
+def test_a_users_matplotlibrc_changes_nothing(tmp_path, way):
+    """Figures that the house makes, and such that are made without its help."""
+    (tmp_path / "matplotlibrc").write_text(HOSTILE)
+    code = (
+        "import sys; from pathlib import Path; import matplotlib; import pandas as pd;"
+        "from tests.report.test_figures import *;"
+        "assert matplotlib.rcParams['text.usetex'] is (sys.argv[2] == 'hostile');"
+        "figures.publish(draw_own() if sys.argv[3] == 'own' else draw_within(),"
+        " Path(sys.argv[1]))"
+    )
+    said = {}
+    for home in ("plain", "hostile"):
+        named = {"MATPLOTLIBRC": str(tmp_path)} if home == "hostile" else {}
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / home), home, way],
+            check=True,
+            env={"PYTHONPATH": ".", "HOME": str(tmp_path / home)}
+            | {"MPLCONFIGDIR": mpl.get_configdir()}
+            | named,
+        )
+        said[home] = (tmp_path / home / "toy_line.svg").read_bytes()
+    assert said["plain"] == said["hostile"]
+
+
+def draw_within():
+    with style.context():
+        return draw()
+
+
+def draw_own():
+    """A figure made without `new_figure`, as a chapter's code might."""
+    frame = pd.DataFrame({"x": [1, 2], "y": [3.0, 4.0]})
+    with style.context():
+        figure = mpl.figure.Figure()
+        axis = figure.subplots()
+        axis.errorbar(frame.x, frame.y, yerr=0.5, label="$x^2$")
+        axis.legend()
+    return figures.Figure(
+        name="toy_line", figure=figure, data=frame, alt="A line.", caption="It rises."
+    )
+
+
+def test_identifiers_are_the_figures_own(tmp_path):
+    """Two figures of one page cannot take each other's clipping path or mark."""
+    found = []
+    for name in ("one", "two"):
+        figures.publish(draw(name=name), tmp_path)
+        text = (tmp_path / f"{name}.svg").read_text()
+        used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
+        made = set(re.findall(r'id="([^"]+)"', text))
+        assert used and used <= made
+        assert all(u.startswith(f"{name}-") for u in used)
+        found.append(used)
+    assert not found[0] & found[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "settled"),
+    [
+        ('<path d="M 1.000412 2.000413"/>', '<path d="M 1 2.001"/>'),
+        ('<path d="M -0.000587 -0.000588"/>', '<path d="M 0 -0.001"/>'),
+        # Ties of thousandths: both sides of one bit's error give the same.
+        ('<g x="7.812500" y="7.8124999"/>', '<g x="7.813" y="7.813"/>'),
+        ('<text x="1.23456">2.14159</text>', '<text x="1.235">2.14159</text>'),
+        ('<svg version="1.1" width="432pt">', '<svg version="1.1" width="432pt">'),
+        ("<!-- 3.14159 -->", "<!-- 3.14159 -->"),
+        ('<g x="12.999900"/>', '<g x="13"/>'),
+    ],
+)
+def test_coordinates_are_cut_where_no_layout_lies(text, settled):
+    assert figures._settled(text, name="toy") == settled

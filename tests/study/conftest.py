@@ -3,16 +3,17 @@
 import pytest
 
 from qstudy import experiments
-from qstudy.study import runner
+from qstudy.study import collect, runner
 from qstudy.study.store import Store
 from tests.study import toy
 
 
 @pytest.fixture
 def toys(monkeypatch):
-    """qstudy.experiments holds the toy alone."""
+    """qstudy.experiments holds the toy alone, and its number is quoted."""
     monkeypatch.setattr(experiments, "ALL", (toy,))
     monkeypatch.setattr(experiments, "NAMES", ("toy",))
+    monkeypatch.setattr(collect, "quoted_keys", lambda root: {"toy.first.top1"})
     return toy
 
 

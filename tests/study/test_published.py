@@ -1,5 +1,6 @@
 """The committed results: collect reproduces every derived file byte for byte."""
 
+import re
 import shutil
 
 import pytest
@@ -62,3 +63,25 @@ def test_every_checkpoint_is_what_its_record_says():
 def test_every_experiment_with_a_notebook_is_a_chapter():
     chapters = {"dynamic", "formulas", "fusion", "static"}
     assert set(notebooks.chapters()) & set(experiments.NAMES) == chapters
+
+
+def test_every_number_names_the_runs_behind_it():
+    known = {path.stem for path in (RESULTS / "runs").glob("*/*.json")}
+    for key, number in numbers.load(RESULTS).items():
+        # A goal was set before anything ran; agreement is of whole trees.
+        if not key.endswith(".goal") and not key.startswith("agreement."):
+            assert number.runs and set(number.runs) <= known, key
+
+
+def test_a_comparison_names_both_runs():
+    compared = re.compile(r"(static|dynamic)\..*\.(drop|rise|cosine|rank|size_ratio)$")
+    names = [key for key in numbers.load(RESULTS) if compared.match(key)]
+    assert len(names) >= 10
+    for key in names:
+        first, second = numbers.load(RESULTS)[key].runs
+        experiment = key.partition(".")[0]
+        base = Store(RESULTS).by_key(experiment, first).spec.params
+        other = Store(RESULTS).by_key(experiment, second).spec.params
+        how = "how" if experiment == "dynamic" else "method"
+        assert base[how] == "fp32" != other[how], key
+        assert base["model"] == other["model"], key

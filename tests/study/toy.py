@@ -87,4 +87,7 @@ def figures(tables):
 
 def numbers(tables):
     row = tables["toy.csv"].iloc[0]
-    return {"toy.first.top1": Number(float(row.top1), "%", 2, runs=(row.run,))}
+    return {
+        "toy.first.top1": Number(float(row.top1), "%", 2, runs=(row.run,)),
+        "toy.first.count": Number(int(row["count"]), "", 0, runs=(row.run,)),
+    }

@@ -6,6 +6,7 @@ import re
 
 import pandas as pd
 
+from qstudy.experiments import columns
 from qstudy.experiments.baselines.grid import NAME, STUDY
 from qstudy.experiments.baselines.recipe import (
     GOALS,
@@ -13,6 +14,7 @@ from qstudy.experiments.baselines.recipe import (
     STEP_GOAL,
     goal_verdict,
 )
+from qstudy.measure import portable
 from qstudy.spec import Number
 
 
@@ -33,30 +35,27 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
         for row in gains.itertuples():
             condition = re.sub("[^a-z0-9]+", "_", row.condition)
             key = f"{NAME}.recipe.{row.model}.e{row.epochs}.t{row.threads}.{condition}"
-            quoted[key] = Number(
-                row.gain_pp, "pp", 2, row.gain_lo, row.gain_hi, row.n, (row.run,)
-            )
+            quoted[key] = columns.number(row, "gain_pp", "pp", compared=True)
     if "baselines.csv" not in tables:
         return quoted
     frame = tables["baselines.csv"]
     for row in frame[frame.seed == 0].itertuples():
         key, runs = f"{NAME}.{row.model}.{row.stage}", (row.run,)
-        quoted[f"{key}.top1"] = Number(
-            row.top1, "%", 2, row.top1_lo, row.top1_hi, row.n, runs
-        )
+        quoted[f"{key}.top1"] = columns.number(row, "top1", "%")
         quoted[f"{key}.epochs"] = Number(int(row.epochs), "", 0, runs=runs)
         quoted[f"{key}.parameters"] = Number(int(row.parameters), "", 0, runs=runs)
         seeds = frame[(frame.model == row.model) & (frame.stage == row.stage)]
-        for name in ("mean", "min", "max") if len(seeds) > 1 else ():
-            top1 = getattr(seeds.top1, name)()
+        over = {"mean": portable.mean, "min": min, "max": max}
+        for name, of in over.items() if len(seeds) > 1 else ():
             quoted[f"{key}.top1_{name}"] = Number(
-                top1, "%", 2, n=len(seeds), runs=tuple(seeds.run)
+                of(seeds.top1), "%", 2, n=len(seeds), runs=tuple(seeds.run)
             )
         goal = GOALS.get(row.model) if row.stage == "published" else None
         if goal is not None and set(seeds.seed) == set(SEEDS):
             quoted[f"{key}.goal"] = Number(goal, "%", 1)
             quoted[f"{key}.goal_verdict"] = Number(
-                goal_verdict(seeds.top1.mean(), goal=goal), runs=tuple(seeds.run)
+                goal_verdict(portable.mean(seeds.top1), goal=goal),
+                runs=tuple(seeds.run),
             )
     return quoted
 
@@ -70,9 +69,7 @@ def _cost(table: pd.DataFrame) -> dict[str, Number]:
     for row in table.itertuples():
         key = f"{NAME}.cost.t{row.threads}"
         step, runs = f"{key}.{row.candidate.replace(':', '_')}", (row.run,)
-        quoted[f"{step}.ratio"] = Number(
-            row.ratio, "×", 2, row.ratio_lo, row.ratio_hi, row.n, runs
-        )
+        quoted[f"{step}.ratio"] = columns.number(row, "ratio", "×")
         quoted[f"{step}.images_per_second"] = Number(
             row.images_per_second, "images/s", 0, n=row.n, runs=runs
         )
@@ -80,5 +77,5 @@ def _cost(table: pd.DataFrame) -> dict[str, Number]:
             verdict = goal_verdict(row.ratio, goal=STEP_GOAL)
             quoted[f"{key}.goal"] = Number(STEP_GOAL, "×", 1)
             quoted[f"{key}.goal_verdict"] = Number(verdict, runs=runs)
-            quoted[f"{NAME}.cost.machine"] = Number(row.machine)
+            quoted[f"{NAME}.cost.machine"] = Number(row.machine, runs=runs)
     return quoted

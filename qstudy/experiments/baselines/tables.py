@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments import timing
+from qstudy.experiments import columns, timing
 from qstudy.experiments.baselines.recipe import CONDITIONS
+from qstudy.measure import portable
 from qstudy.spec import RunRecord
 
 
@@ -25,7 +26,7 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     if trained:
         frame = pd.DataFrame([_row(r, "stage") for r in trained])
         made["baselines.csv"] = frame.sort_values(
-            ["parameters", "stage", "seed"], ignore_index=True
+            ["parameters", "stage", "seed"], ignore_index=True, kind="stable"
         )
     if trials:
         bases = {_setting(r): r for r in trials if r.spec.params["condition"] == "base"}
@@ -40,6 +41,7 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
             ["model", "epochs", "threads", "condition", "seed"],
             key=lambda c: c.map(order) if c.name == "condition" else c,
             ignore_index=True,
+            kind="stable",
         )
         made["recipe.csv"] = frame
         made["recipe_summary.csv"] = _recipe_summary(frame)
@@ -66,9 +68,7 @@ def _row(record: RunRecord, kind: str) -> dict[str, Any]:
         "threads": params["threads"],
         **({"parameters": record["parameters"]} if network else {}),
         "train_loss": record["loss"],
-        "top1": record["top1"],
-        "top1_lo": record.values["top1"].low,
-        "top1_hi": record.values["top1"].high,
+        **columns.interval("top1", record.values["top1"]),
         "origin": record.origin,
         "run": record.spec.key,
     }
@@ -85,16 +85,12 @@ def _gain(record: RunRecord, *, over: RunRecord | None) -> dict[str, Any]:
     """What a trial brings over the base, paired image by image, for a trial's row."""
     from qstudy.measure import statistics
 
-    gain = None
-    if over is not None and record.spec.params["condition"] != "base":
-        gain = statistics.paired_drop(
-            record.arrays["correct"], over.arrays["correct"], seed=0
-        )
-    return {
-        "gain_pp": gain.value if gain else None,
-        "gain_lo": gain.low if gain else None,
-        "gain_hi": gain.high if gain else None,
-    }
+    if over is None or record.spec.params["condition"] == "base":
+        return columns.interval("gain_pp", None)
+    gain = statistics.paired_drop(
+        record.arrays["correct"], over.arrays["correct"], seed=0
+    )
+    return columns.interval("gain_pp", gain) | {"baseline_run": over.spec.key}
 
 
 def _recipe_summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -118,12 +114,10 @@ def _recipe_summary(frame: pd.DataFrame) -> pd.DataFrame:
             {
                 **dict(zip(setting, (*where, condition), strict=True)),
                 "n": int(tried.notna().sum()),
-                "top1": tried.mean(),
+                "top1": portable.mean(tried.dropna()),
                 "top1_min": tried.min(),
                 "top1_max": tried.max(),
-                "gain_pp": gain.value if gain else None,
-                "gain_lo": gain.low if gain else None,
-                "gain_hi": gain.high if gain else None,
+                **columns.interval("gain_pp", gain),
                 "p": statistics.t_p_value(gains) if compared else None,
             }
         )
@@ -156,4 +150,6 @@ def _cost(records: list[RunRecord]) -> pd.DataFrame:
                 }
             )
     frame = pd.DataFrame(rows)
-    return frame.sort_values(["model", "threads", "candidate"], ignore_index=True)
+    return frame.sort_values(
+        ["model", "threads", "candidate"], ignore_index=True, kind="stable"
+    )

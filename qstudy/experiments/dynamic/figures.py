@@ -10,10 +10,12 @@ import pandas as pd
 from qstudy.experiments.dynamic import figures_ranges, figures_speed
 from qstudy.experiments.dynamic.forms import FORMS, NAMES
 from qstudy.experiments.dynamic.grid import HEADLINE
-from qstudy.report import style
+from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 
 _BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
+# Ticks of operations per byte: every second power of 2 has room for its label.
+_OPERATIONS = [2.0**k for k in range(-1, 14, 2)]
 _METHOD = {"fp32": "fp32", "bf16": "bf16", "int8": "dynamic_int8"}
 
 
@@ -48,13 +50,15 @@ def _roofline(frame: pd.DataFrame) -> Figure:
         panel = chosen[chosen.width == width]
         fastest = panel.weights_gb_per_s.max()
         for precision, rows in panel.groupby("precision"):
-            rows = rows.sort_values("batch")
+            rows = rows.sort_values("batch", kind="stable")
             first = rows.iloc[0]
             looks = style.method_style(_METHOD[precision])
             axis.plot(rows.operations_per_byte, rows.gops, **looks)
             low, high = rows.operations_per_byte.iloc[[0, -1]]
-            reach = np.geomspace(low, high, 50)
-            roof = np.minimum(reach * fastest, rows.gops.max())
+            most = rows.gops.max()
+            # Straight on both logarithmic axes, with one bend where arithmetic ends it.
+            reach = [low, min(max(low, most / fastest), high), high]
+            roof = [min(x * fastest, most) for x in reach]
             axis.plot(reach, roof, color=looks["color"], linestyle=":", linewidth=1)
             style.direct_label(
                 axis, rows.operations_per_byte.iloc[-1], rows.gops.iloc[-1],
@@ -64,8 +68,8 @@ def _roofline(frame: pd.DataFrame) -> Figure:
                 f"{NAMES[f'linear_{width}']} {precision}: {first.gops:.0f} to "
                 f"{rows.gops.max():.0f} GOP/s"
             )
-        axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
+        scales.logarithmic(axis, "x", base=2, ticks=_OPERATIONS)
+        scales.logarithmic(axis, "y")
         axis.set_title(f"{width} × {width}", fontsize=9)
         axis.set_xlabel("operations per byte of weights")
     np.atleast_1d(axes)[0].set_ylabel("10⁹ operations a second (up is better)")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from qstudy.report import style
+from qstudy.measure import portable
+from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 
 
@@ -44,7 +45,7 @@ def figure(frame: pd.DataFrame) -> Figure:
             label="static, 99.99 percentile" if said else None,
             **lone,
         )
-    axis.set_yscale("symlog", linthresh=1.0)
+    scales.symmetric(axis, "y")
     step = max(1, len(frame) // 6)
     ticks = positions[::step]
     axis.set_xticks(
@@ -58,7 +59,7 @@ def figure(frame: pd.DataFrame) -> Figure:
     ratio = fixed / own
     worst = frame.loc[ratio.idxmax()]
     told = (
-        f"The fixed range is {ratio.median():.2f} times as wide as the median "
+        f"The fixed range is {portable.median(ratio):.2f} times as wide as the median "
         f"passage's own in the middle layer, {ratio.max():.2f} times in {worst.layer}"
     )
     return Figure(

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from qstudy.experiments.dynamic.forms import NAMES
 from qstudy.experiments.dynamic.grid import HEADLINE
 from qstudy.experiments.dynamic.tables_speed import fastest_int8
-from qstudy.report import style
+from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 
 
@@ -89,9 +88,7 @@ def _ratios(name: str, series: list[_Series], *, than: str, note: str) -> Figure
         names = [f"{b} × {n}" for b, n in settings]
         axis.set_yticks(range(len(names)), names[::-1], fontsize=8)
         axis.set_title(NAMES[model], fontsize=9)
-        axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter(ScalarFormatter())
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        scales.logarithmic(axis, "x", base=2)
         axis.set_xlabel("speed-up (right is better)")
     first = np.atleast_1d(axes)[0]
     first.set_ylabel("batch × tokens")

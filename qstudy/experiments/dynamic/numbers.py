@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from qstudy.experiments import columns
 from qstudy.experiments.dynamic.grid import HEADLINE, NAME
 from qstudy.experiments.dynamic.tables_speed import fastest_int8
+from qstudy.measure import portable
 from qstudy.spec import Number
 
 # The setting of the headline ratios: one sequence of 64 tokens, both cores.
@@ -32,40 +34,37 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     return made
 
 
-def _number(row: Any, column: str, unit: str, digits: int, ends: str = "") -> Number:
-    """`column` of a row, with the interval in `ends`_lo and `ends`_hi."""
-    low = getattr(row, f"{ends}_lo") if ends else None
-    high = getattr(row, f"{ends}_hi") if ends else None
-    n = getattr(row, "n", None)
-    return Number(
-        getattr(row, column), unit, digits, low, high, n and int(n), (row.run,)
-    )
-
-
 def _quality(frame: pd.DataFrame) -> dict[str, Number]:
     from qstudy.measure import statistics
 
     made = {}
     for row in frame.itertuples():
         key = f"{NAME}.{row.model}.{row.form}"
-        made[f"{key}.top1"] = _number(row, "top1", "%", 2, "top1")
+        made[f"{key}.top1"] = columns.number(row, "top1", "%", 2)
         if _there(row, "perplexity"):
-            made[f"{key}.perplexity"] = _number(row, "perplexity", "", 1, "perplexity")
+            made[f"{key}.perplexity"] = columns.number(row, "perplexity", "", 1)
         if _there(row, "drop_pp"):
-            made[f"{key}.drop"] = _number(row, "drop_pp", "pp", 2, "drop")
+            made[f"{key}.drop"] = columns.number(row, "drop_pp", "pp", 2, compared=True)
         if _there(row, "perplexity_rise_pct"):
-            made[f"{key}.rise"] = _number(row, "perplexity_rise_pct", "%", 2, "rise")
+            made[f"{key}.rise"] = columns.number(
+                row, "perplexity_rise_pct", "%", 2, compared=True
+            )
         if _there(row, "cosine"):
-            made[f"{key}.cosine"] = _number(row, "cosine", "", 4)
-            made[f"{key}.cosine_min"] = _number(row, "cosine_min", "", 4)
-            made[f"{key}.rank"] = _number(row, "rank_correlation", "", 4)
+            made[f"{key}.cosine"] = columns.number(row, "cosine", "", 4, compared=True)
+            made[f"{key}.cosine_min"] = columns.number(
+                row, "cosine_min", "", 4, compared=True
+            )
+            made[f"{key}.rank"] = columns.number(
+                row, "rank_correlation", "", 4, compared=True
+            )
         if row.form == HEADLINE and _there(row, "drop_pp"):
             made[f"{NAME}.claim.{row.model}.accuracy"] = Number(
                 statistics.accuracy_verdict(row.drop_hi, low=row.drop_lo),
-                runs=(row.run,),
+                runs=columns.runs(row, compared=True),
             )
-        made[f"{NAME}.{row.model}.texts"] = Number(int(row.n), "", 0)
-        made[f"{NAME}.{row.model}.units"] = Number(int(row.units), "", 0)
+        here = columns.runs(frame[frame.model == row.model])
+        made[f"{NAME}.{row.model}.texts"] = Number(int(row.n), "", 0, runs=here)
+        made[f"{NAME}.{row.model}.units"] = Number(int(row.units), "", 0, runs=here)
     return made
 
 
@@ -80,13 +79,16 @@ def _size(frame: pd.DataFrame) -> dict[str, Number]:
     made = {}
     for row in frame.itertuples():
         key = f"{NAME}.{row.model}.{row.form}"
-        made[f"{key}.mib"] = _number(row, "size_mib", "MiB", 2)
-        made[f"{key}.quantized"] = _number(row, "quantized_pct", "%", 1)
+        made[f"{key}.mib"] = columns.number(row, "size_mib", "MiB", 2)
+        made[f"{key}.quantized"] = columns.number(row, "quantized_pct", "%", 1)
         if _there(row, "ratio"):
-            made[f"{key}.size_ratio"] = _number(row, "ratio", "×", 2)
+            made[f"{key}.size_ratio"] = columns.number(
+                row, "ratio", "×", 2, compared=True
+            )
         if row.form == HEADLINE and _there(row, "ratio"):
             made[f"{NAME}.claim.{row.model}.size"] = Number(
-                statistics.size_verdict(row.ratio), runs=(row.run,)
+                statistics.size_verdict(row.ratio),
+                runs=columns.runs(row, compared=True),
             )
         if row.form == "fp32":
             made[f"{NAME}.{row.model}.parameters"] = Number(
@@ -104,17 +106,17 @@ def _training(frame: pd.DataFrame) -> dict[str, Number]:
         key = f"{NAME}.{row.model}"
         made[f"{key}.epochs"] = Number(int(row.epochs), "", 0, runs=(row.run,))
         if _there(row, "perplexity"):
-            made[f"{key}.validation"] = _number(row, "perplexity", "", 1)
+            made[f"{key}.validation"] = columns.number(row, "perplexity", "", 1)
         else:
-            made[f"{key}.validation"] = _number(row, "top1", "%", 1)
+            made[f"{key}.validation"] = columns.number(row, "top1", "%", 1)
     return made
 
 
 def _ngram(frame: pd.DataFrame) -> dict[str, Number]:
     row = next(frame.itertuples())
     return {
-        f"{NAME}.ngram.perplexity": _number(row, "perplexity", "", 1, "perplexity"),
-        f"{NAME}.ngram.discount": _number(row, "discount", "", 1),
+        f"{NAME}.ngram.perplexity": columns.number(row, "perplexity", "", 1),
+        f"{NAME}.ngram.discount": columns.number(row, "discount", "", 1),
     }
 
 
@@ -123,11 +125,11 @@ def _ranges(frame: pd.DataFrame) -> dict[str, Number]:
     fixed = frame.static_max_high - frame.static_max_low
     own = frame.dynamic_high_p50 - frame.dynamic_low_p50
     ratio = fixed / own
-    runs = (frame.run.iloc[0],)
+    runs = columns.runs(frame)
     widest = frame.loc[ratio.idxmax(), "layer"]
     return {
         f"{NAME}.ranges.layers": Number(len(frame), "", 0, runs=runs),
-        f"{NAME}.ranges.median": Number(ratio.median(), "×", 2, runs=runs),
+        f"{NAME}.ranges.median": Number(portable.median(ratio), "×", 2, runs=runs),
         f"{NAME}.ranges.most": Number(ratio.max(), "×", 2, runs=runs),
         f"{NAME}.ranges.widest": Number(widest, runs=runs),
         f"{NAME}.ranges.outside": Number(frame.outside_pct.max(), "%", 3, runs=runs),
@@ -136,7 +138,7 @@ def _ranges(frame: pd.DataFrame) -> dict[str, Number]:
 
 
 def _kernels(frame: pd.DataFrame) -> dict[str, Number]:
-    runs = (frame.run.iloc[0],)
+    runs = columns.runs(frame)
     same = int((frame.differing == 0).sum())
     return {
         f"{NAME}.kernels.same": Number(same, "", 0, runs=runs),
@@ -162,8 +164,8 @@ def _speed(frame: pd.DataFrame) -> dict[str, Number]:
         key = f"{NAME}.{row.model}.speed_{setting}"
         if row.forms == "with compiled":
             key = f"{key}_compiled"
-        made[key] = _number(row, "ratio", "×", 2, "ratio")
-        made[f"{NAME}.machine"] = Number(row.machine)
+        made[key] = columns.number(row, "ratio", "×", 2)
+        made[f"{NAME}.machine"] = Number(row.machine, runs=(row.run,))
     made |= _against_bf16(frame)
     for model in chosen.model.unique():
         rows = chosen[
@@ -173,15 +175,13 @@ def _speed(frame: pd.DataFrame) -> dict[str, Number]:
         rows = rows[rows.length.isna() | (rows.length == LENGTH)]
         for baseline, short in _SHORT.items():
             # The run with compiled forms knows the fastest fp32; else the eager ones.
-            found = rows[rows.baseline == baseline].sort_values("forms")
+            found = rows[rows.baseline == baseline].sort_values("forms", kind="stable")
             if baseline == "eager_fp32":
                 found = found[found.forms == "eager"]
             if not len(found):
                 continue
             row = next(found.iloc[[-1]].itertuples())
-            made[f"{NAME}.{model}.speed_{short}"] = _number(
-                row, "ratio", "×", 2, "ratio"
-            )
+            made[f"{NAME}.{model}.speed_{short}"] = columns.number(row, "ratio", "×", 2)
             made[f"{NAME}.claim.{model}.speed_{short}"] = Number(
                 statistics.speed_verdict(row.ratio_lo, row.ratio_hi), runs=(row.run,)
             )
@@ -194,7 +194,7 @@ def _against_bf16(frame: pd.DataFrame) -> dict[str, Number]:
     rows = rows[(rows.baseline == "best_bf16") & (rows.threads == THREADS)]
     made = {}
     for model, settings in rows.groupby("model"):
-        key, runs = f"{NAME}.{model}.bf16", tuple(sorted(set(settings.run)))
+        key, runs = f"{NAME}.{model}.bf16", columns.runs(settings)
         for name, count in (
             ("settings", len(settings)),
             ("int8_faster", int((settings.ratio_lo > 1).sum())),

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qstudy.experiments import columns
 from qstudy.experiments.dynamic import tables_layers, tables_speed
 from qstudy.experiments.dynamic.forms import FORMS
 from qstudy.experiments.dynamic.grid import NAME
+from qstudy.measure import portable
 from qstudy.spec import RunRecord
 
 # The tiny networks of smoke runs stand in the tables under their own names.
@@ -52,6 +54,7 @@ def _ordered(frame: pd.DataFrame, *more: str) -> pd.DataFrame:
         keys,
         key=lambda c: c.map(places[c.name]) if c.name in places else c,
         ignore_index=True,
+        kind="stable",
     )
 
 
@@ -77,7 +80,7 @@ def _strata(record: RunRecord) -> np.ndarray:
 
 def _quality(records: list[RunRecord]) -> pd.DataFrame:
     """One row a network in one form; differences are paired with its fp32 form."""
-    from qstudy.measure import clusters
+    from qstudy.measure import clusters, similarity
 
     reference = {
         r.spec.params["model"]: r for r in records if r.spec.params["how"] == "fp32"
@@ -89,18 +92,28 @@ def _quality(records: list[RunRecord]) -> pd.DataFrame:
         hits, counts = _hits(r)
         top1 = clusters.by_text(100 * hits, counts, _strata(r))
         row = {**_about(r), "split": "test", "n": top1.n, "units": int(counts.sum())}
-        row |= {"top1": top1.value, "top1_lo": top1.low, "top1_hi": top1.high}
+        row |= columns.interval("top1", top1)
         if lstm:
             row |= _perplexity(r.arrays["loss"], counts, _strata(r))
         if base is not None and base is not r:
             drop = clusters.by_text(100 * (_hits(base)[0] - hits), counts, _strata(r))
-            row |= {"drop_pp": drop.value, "drop_lo": drop.low, "drop_hi": drop.high}
+            row |= columns.interval("drop_pp", drop)
             if lstm:
                 row |= _increase(r, base, counts)
             if "embeddings" in r.arrays:
-                row |= agreement(base.arrays["embeddings"], r.arrays["embeddings"])
-        rows.append({**row, "origin": r.origin, "run": r.spec.key})
+                row |= similarity.agreement(
+                    base.arrays["embeddings"], r.arrays["embeddings"]
+                )
+        named = {"origin": r.origin, "run": r.spec.key}
+        rows.append({**row, **named, **_beside(base, r)})
     return _ordered(pd.DataFrame(rows))
+
+
+def _beside(base: RunRecord | None, record: RunRecord) -> dict[str, str]:
+    """The key of the fp32 run that a form is compared with, where there is one."""
+    if base is None or base is record:
+        return {}
+    return {"baseline_run": base.spec.key}
 
 
 def _hits(record: RunRecord) -> tuple[np.ndarray, np.ndarray]:
@@ -122,11 +135,7 @@ def _perplexity(loss: np.ndarray, tokens: np.ndarray, strata: Any) -> dict[str, 
     from qstudy.measure import clusters
 
     mean = clusters.by_text(loss, tokens, strata)
-    return {
-        "perplexity": float(np.exp(mean.value)),
-        "perplexity_lo": float(np.exp(mean.low)),
-        "perplexity_hi": float(np.exp(mean.high)),
-    }
+    return _through(portable.exp, "perplexity", mean)
 
 
 def _increase(record: RunRecord, base: RunRecord, tokens: np.ndarray) -> dict:
@@ -136,40 +145,21 @@ def _increase(record: RunRecord, base: RunRecord, tokens: np.ndarray) -> dict:
     change = clusters.by_text(
         record.arrays["loss"] - base.arrays["loss"], tokens, _strata(record)
     )
-    names = ("perplexity_rise_pct", "rise_lo", "rise_hi")
-    ends = (change.value, change.low, change.high)
-    return {n: float(100 * np.expm1(e)) for n, e in zip(names, ends, strict=True)}
-
-
-def agreement(base: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """How alike the embeddings (n, width) of two forms are.
-
-    `cosine` is the mean over passages, `cosine_min` the worst; `rank_correlation` is
-    Spearman's, of the similarities of all pairs of passages.
-    """
-    from scipy.stats import spearmanr
-
-    a, b = (
-        x / np.linalg.norm(x, axis=1, keepdims=True)
-        for x in (base.astype(np.float64), other.astype(np.float64))
+    return _through(
+        lambda nats: 100 * portable.expm1(nats), "perplexity_rise_pct", change
     )
-    cosine = (a * b).sum(1)
-    pairs = np.triu_indices(len(a), k=1)
-    return {
-        "cosine": float(cosine.mean()),
-        "cosine_min": float(cosine.min()),
-        "rank_correlation": float(
-            spearmanr((a @ a.T)[pairs], (b @ b.T)[pairs]).statistic
-        ),
-    }
+
+
+def _through(function: Any, column: str, found: Any) -> dict[str, float]:
+    """An interval's columns after a rising `function` of all three."""
+    shown = columns.interval(column, found)
+    return {name: function(value) for name, value in shown.items()}
 
 
 def _size(records: list[RunRecord]) -> pd.DataFrame:
     rows = []
     whole = {
-        r.spec.params["model"]: r["size_mib/file"]
-        for r in records
-        if r.spec.params["how"] == "fp32"
+        r.spec.params["model"]: r for r in records if r.spec.params["how"] == "fp32"
     }
     for r in records:
         if "size_mib/file" not in r.values:
@@ -183,12 +173,13 @@ def _size(records: list[RunRecord]) -> pd.DataFrame:
                 **_about(r),
                 **parts,
                 "size_mib": r["size_mib/file"],
-                "ratio": base / r["size_mib/file"] if base else None,
+                "ratio": base["size_mib/file"] / r["size_mib/file"] if base else None,
                 "parameters": r["parameters"],
                 "quantized_pct": 100 * r["quantized_parameters"] / r["parameters"],
                 "left_in_float": ", ".join(json.loads(str(r["left_in_float"]))) or None,
                 "origin": r.origin,
                 "run": r.spec.key,
+                **_beside(base, r),
             }
         )
     return _ordered(pd.DataFrame(rows))

@@ -42,12 +42,14 @@ def _error(frame: pd.DataFrame) -> Figure:
     for axis, source in zip(axes.flat, sources, strict=True):
         rows = whole[whole.source == source]
         for calibrator, (colour, marker) in _MARKS.items():
-            line = rows[rows.calibrator == calibrator].sort_values("bits")
+            line = rows[rows.calibrator == calibrator].sort_values(
+                "bits", kind="stable"
+            )
             axis.plot(
                 line.bits, line.sqnr, color=colour, marker=marker, markersize=4,
                 linewidth=1, label=calibrator,
             )  # fmt: skip
-        theory = rows[rows.calibrator == "max"].sort_values("bits")
+        theory = rows[rows.calibrator == "max"].sort_values("bits", kind="stable")
         axis.plot(theory.bits, theory.theory, color="#999999", linestyle="--",
                   label="theory (max)")  # fmt: skip
         axis.set_title(source, fontsize=9)
@@ -97,7 +99,7 @@ def _layers(frame: pd.DataFrame) -> Figure:
                 markersize=4, label=f"{engine}, {rounding} rounding",
             )  # fmt: skip
             told.append(f"{engine} {rounding}: {share.iloc[-1]:.1f} % of the logits")
-    names = most.drop_duplicates("place").sort_values("place")
+    names = most.drop_duplicates("place").sort_values("place", kind="stable")
     axis.set_xticks(names.place, names.after, rotation=60, fontsize=8)
     axis.set_ylabel("codes that differ [%]")
     axis.legend(fontsize=8)

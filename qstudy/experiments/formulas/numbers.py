@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from qstudy.experiments import columns
 from qstudy.experiments.formulas.grid import NAME
+from qstudy.measure import portable
 from qstudy.spec import Number
 
 
@@ -33,7 +34,7 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
 
 
 def _count(value: Any, frame: pd.DataFrame, n: int | None = None) -> Number:
-    return Number(int(value), "", 0, n=n, runs=tuple(sorted(set(frame.run)))[:4])
+    return Number(int(value), "", 0, n=n, runs=columns.runs(frame))
 
 
 def _convention_numbers(frame: pd.DataFrame) -> dict[str, Number]:
@@ -59,7 +60,8 @@ def _operator_numbers(frame: pd.DataFrame) -> dict[str, Number]:
         "operators.compared": _count(pairs.n.sum(), frame),
         "operators.inexact": Number(
             ", ".join(f"{o} on {e}" for e, o in pairs[pairs.differing > 0].index)
-            or "none"
+            or "none",
+            runs=columns.runs(eight),
         ),
     }
     for bits in (8, 7):
@@ -71,7 +73,11 @@ def _operator_numbers(frame: pd.DataFrame) -> dict[str, Number]:
         if len(depthwise):
             share = 100 * depthwise.differing.sum() / depthwise.n.sum()
             quoted[f"depthwise.{bits}bit"] = Number(
-                float(share), "%", 2, n=int(depthwise.n.sum())
+                float(share),
+                "%",
+                2,
+                n=int(depthwise.n.sum()),
+                runs=columns.runs(depthwise),
             )
     return quoted
 
@@ -82,7 +88,7 @@ def _overflow_numbers(frame: pd.DataFrame) -> dict[str, Number]:
     return {
         "overflow.sum": _count(frame.exact_sum.iloc[0], frame),
         "overflow.saturating": Number(
-            ", ".join(names).replace("_", " ") or "none", runs=tuple(set(frame.run))
+            ", ".join(names).replace("_", " ") or "none", runs=columns.runs(frame)
         ),
         "overflow.saturating_pairs": _count(saturating.saturating.sum(), frame),
         "overflow.pairs": _count(frame.n.max(), frame),
@@ -96,24 +102,19 @@ def _network_numbers(frame: pd.DataFrame) -> dict[str, Number]:
     for row in most.itertuples():
         if row.activation_bits == 8:
             key, n = f"network.{row.engine}.{row.arithmetic}", int(row.n)
-            quoted[f"{key}.top1"] = Number(
-                row.top1, "%", 2, row.top1_lo, row.top1_hi, n, (row.run,)
-            )
+            quoted[f"{key}.top1"] = columns.number(row, "top1", "%")
             quoted[f"{key}.changed"] = Number(
                 100 * row.changed / n, "%", 2, n=n, runs=(row.run,)
             )
-            quoted[f"{key}.drop"] = Number(
-                row.drop_pp, "pp", 2, row.drop_lo, row.drop_hi, n, (row.run,)
-            )
+            quoted[f"{key}.drop"] = columns.number(row, "drop_pp", "pp")
             if row.arithmetic == "float32":
                 quoted[f"{key}.other_logits"] = Number(
                     int(row.other_logits), "", 0, n=n, runs=(row.run,)
                 )
         elif row.arithmetic == "engine" and not pd.isna(row.seven_pp):
-            quoted["reduce_range.drop"] = Number(
-                row.seven_pp, "pp", 2, row.seven_lo, row.seven_hi, int(row.n),
-                (row.run,),
-            )  # fmt: skip
+            quoted["reduce_range.drop"] = columns.number(
+                row, "seven_pp", "pp", compared=True
+            )
     quoted["network.images"] = _count(most.n.max(), most)
     return quoted
 
@@ -146,26 +147,28 @@ def _error_numbers(frame: pd.DataFrame) -> dict[str, Number]:
     whole = frame[frame.granularity == "per_tensor"]
     for source, rows in whole.groupby("source"):
         key = f"errors.{source.replace(' ', '_')}"
-        most = rows[rows.calibrator == "max"].sort_values("bits")
+        most = rows[rows.calibrator == "max"].sort_values("bits", kind="stable")
         if len(most) > 1:
-            slope = np.polyfit(most.bits, most.sqnr, 1)[0]
-            quoted[f"{key}.slope"] = Number(float(slope), "dB", 2, runs=(rows.run[0],)
-                                            if 0 in rows.run.index else ())  # fmt: skip
+            slope = portable.slope(most.bits, most.sqnr)
+            quoted[f"{key}.slope"] = Number(slope, "dB", 2, runs=columns.runs(most))
         for bits in (4, 8):
             at = rows[(rows.bits == bits) & (rows.calibrator != "max_signed")]
             if len(at):
                 best = at.loc[at.sqnr.idxmax()]
                 largest = at[at.calibrator == "max"].iloc[0]
-                quoted[f"{key}.best_{bits}"] = Number(float(best.sqnr), "dB", 1)
-                quoted[f"{key}.max_{bits}"] = Number(float(largest.sqnr), "dB", 1)
+                quoted[f"{key}.best_{bits}"] = columns.number(best, "sqnr", "dB", 1)
+                quoted[f"{key}.max_{bits}"] = columns.number(largest, "sqnr", "dB", 1)
                 quoted[f"{key}.winner_{bits}"] = Number(
-                    str(best.calibrator).replace("_", " ")
+                    str(best.calibrator).replace("_", " "), runs=columns.runs(at)
                 )
         signed = rows[(rows.calibrator == "max_signed") & (rows.bits == 8)]
         if len(signed):
             affine = rows[(rows.calibrator == "max") & (rows.bits == 8)].iloc[0]
             quoted[f"{key}.signed_loss"] = Number(
-                float(affine.sqnr - signed.sqnr.iloc[0]), "dB", 2
+                float(affine.sqnr - signed.sqnr.iloc[0]),
+                "dB",
+                2,
+                runs=columns.runs(signed),
             )
     return quoted
 
@@ -175,10 +178,8 @@ def _cost_numbers(frame: pd.DataFrame) -> dict[str, Number]:
     quoted = {}
     for row in most.itertuples():
         key = f"cost.{row.candidate.partition(':')[2]}"
-        quoted[f"{key}.ratio"] = Number(
-            row.ratio, "×", 2, row.ratio_lo, row.ratio_hi, int(row.n), (row.run,)
-        )
-    quoted["cost.machine"] = Number(most.machine.iloc[0])
+        quoted[f"{key}.ratio"] = columns.number(row, "ratio", "×")
+    quoted["cost.machine"] = Number(most.machine.iloc[0], runs=columns.runs(most))
     return quoted
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments import timing
+from qstudy.experiments import columns, timing
 from qstudy.spec import RunRecord
 
 
@@ -59,8 +59,8 @@ def _conventions(records: list[RunRecord]) -> pd.DataFrame:
             row["unit"] = value.unit if field == "scale" else row.get("unit", "unit")
             row |= _common(record)
     rows = [{"scheme": s, "convention": c, **row} for (s, c), row in cells.items()]
-    columns = ["scheme", "convention", "scale", "unit", "zero_point", "code"]
-    return pd.DataFrame(rows)[[*columns, "origin", "run"]]
+    order = ["scheme", "convention", "scale", "unit", "zero_point", "code"]
+    return pd.DataFrame(rows)[[*order, "origin", "run"]]
 
 
 def _ties(records: list[RunRecord]) -> pd.DataFrame:
@@ -99,7 +99,7 @@ def _operators(records: list[RunRecord]) -> pd.DataFrame:
                 }
             )
     keys = ["engine", "operator", "activation_bits", "inputs"]
-    return pd.DataFrame(rows).sort_values(keys, ignore_index=True)
+    return pd.DataFrame(rows).sort_values(keys, ignore_index=True, kind="stable")
 
 
 def _overflow(records: list[RunRecord]) -> pd.DataFrame:
@@ -120,7 +120,9 @@ def _overflow(records: list[RunRecord]) -> pd.DataFrame:
                         **_common(r),
                     }
                 )
-    return pd.DataFrame(rows).sort_values(["operator", "engine"], ignore_index=True)
+    return pd.DataFrame(rows).sort_values(
+        ["operator", "engine"], ignore_index=True, kind="stable"
+    )
 
 
 def _networks(records: list[RunRecord]) -> pd.DataFrame:
@@ -143,18 +145,15 @@ def _networks(records: list[RunRecord]) -> pd.DataFrame:
                     "arithmetic": arithmetic,
                     "activation_bits": params["activation_bits"],
                     "n": params["images"],
-                    "top1": top1.value,
-                    "top1_lo": top1.low,
-                    "top1_hi": top1.high,
-                    "drop_pp": drop.value,
-                    "drop_lo": drop.low,
-                    "drop_hi": drop.high,
+                    **columns.interval("top1", top1),
+                    **columns.interval("drop_pp", drop),
                     "changed": r[f"{arithmetic}/changed"],
                     "other_logits": (
                         r["other_logits"] if arithmetic == "float32" else None
                     ),
                     **_reduced(r, arithmetic, records),
                     **_common(r),
+                    "baseline_run": _eight_bits(r, records),
                 }
             )
     keys = ["n", "engine", "activation_bits"]
@@ -167,14 +166,19 @@ def _reduced(
     """What 7-bit activations cost against 8 bits, on the same images; else empty."""
     from qstudy.measure.statistics import paired_drop
 
-    empty = dict.fromkeys(("seven_pp", "seven_lo", "seven_hi"))
+    eight = {r.spec.key: r for r in records}.get(_eight_bits(record, records))
+    drop, name = None, f"correct_{arithmetic}"
+    if eight is not None:
+        drop = paired_drop(eight.arrays[name], record.arrays[name], seed=0)
+    return columns.interval("seven_pp", drop)
+
+
+def _eight_bits(record: RunRecord, records: list[RunRecord]) -> str | None:
+    """The key of the run with 8 bits that one with fewer is compared with."""
+    if record.spec.params["activation_bits"] == 8:
+        return None
     wanted = {**record.spec.params, "activation_bits": 8}
-    eight = [r for r in records if dict(r.spec.params) == wanted]
-    if record.spec.params["activation_bits"] == 8 or not eight:
-        return empty
-    name = f"correct_{arithmetic}"
-    drop = paired_drop(eight[0].arrays[name], record.arrays[name], seed=0)
-    return {"seven_pp": drop.value, "seven_lo": drop.low, "seven_hi": drop.high}
+    return next((r.spec.key for r in records if dict(r.spec.params) == wanted), None)
 
 
 def _same_input(records: list[RunRecord]) -> pd.DataFrame:
@@ -198,7 +202,7 @@ def _same_input(records: list[RunRecord]) -> pd.DataFrame:
                     }
                 )
     keys = ["n", "engine", "activation_bits", "step"]
-    return pd.DataFrame(rows).sort_values(keys, ignore_index=True)
+    return pd.DataFrame(rows).sort_values(keys, ignore_index=True, kind="stable")
 
 
 def _layers(records: list[RunRecord]) -> pd.DataFrame:
@@ -225,7 +229,7 @@ def _layers(records: list[RunRecord]) -> pd.DataFrame:
                     }
                 )
     keys = ["n", "engine", "activation_bits", "rounding", "place"]
-    return pd.DataFrame(rows).sort_values(keys, ignore_index=True)
+    return pd.DataFrame(rows).sort_values(keys, ignore_index=True, kind="stable")
 
 
 def _errors(records: list[RunRecord]) -> pd.DataFrame:
@@ -241,7 +245,7 @@ def _errors(records: list[RunRecord]) -> pd.DataFrame:
     rows = [{**dict(zip(keys, key, strict=True)), **row} for key, row in cells.items()]
     measures = ["sqnr", "theory", "mse", "mae", "kl", "cosine", "crest"]
     frame = pd.DataFrame(rows)[[*keys, *measures, "origin", "run"]]
-    return frame.sort_values(keys, ignore_index=True)
+    return frame.sort_values(keys, ignore_index=True, kind="stable")
 
 
 def _costs(records: list[RunRecord]) -> pd.DataFrame:
@@ -251,7 +255,7 @@ def _costs(records: list[RunRecord]) -> pd.DataFrame:
     counts = frame.run.map(values)
     frame.insert(2, "values", counts)
     frame.insert(3, "ns_a_value", frame.ms * 1e6 / counts)
-    return frame.sort_values(["values", "candidate"], ignore_index=True)
+    return frame.sort_values(["values", "candidate"], ignore_index=True, kind="stable")
 
 
 def _conformance(records: list[RunRecord]) -> pd.DataFrame:
@@ -277,7 +281,9 @@ def _conformance(records: list[RunRecord]) -> pd.DataFrame:
                         **_common(r),
                     }
                 )
-    return pd.DataFrame(rows).sort_values(["implementation", "id"], ignore_index=True)
+    return pd.DataFrame(rows).sort_values(
+        ["implementation", "id"], ignore_index=True, kind="stable"
+    )
 
 
 def _conformance_summary(frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from qstudy.measure import portable
 from qstudy.report import style
 from qstudy.report.figures import Figure
 
@@ -89,8 +90,9 @@ def _ranges_figure(ranges: pd.DataFrame) -> Figure:
         channel = layers.per_channel_sqnr_unfused - layers.per_channel_sqnr_fused
         told.append(
             f"{model}, {len(layers)} convolutions: with one scale a tensor folding "
-            f"costs {loss.median():.1f} dB in the median layer and {loss.max():.1f} dB "
-            f"in the worst, with one scale a channel at most {channel.max():.1f} dB"
+            f"costs {portable.median(loss):.1f} dB in the median layer and "
+            f"{loss.max():.1f} dB in the worst, with one scale a channel at most "
+            f"{channel.max():.1f} dB"
         )
     axes[0, 0].set_ylabel("int8 weights: SQNR [dB]\n(up is better)")
     handles, labels = axes[0, 0].get_legend_handles_labels()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from qstudy.experiments import columns
 from qstudy.experiments.fusion.grid import NAME
+from qstudy.measure import portable
 from qstudy.spec import Number
 
 
@@ -25,8 +27,8 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
                     int(row[quantity]), "", 0, runs=runs
                 )
     for row in tables.get("fusion_latency.csv", nothing).itertuples():
-        quoted[f"{NAME}.{row.model}.ratio_b{int(row.batch)}"] = Number(
-            row.ratio, "×", 2, row.ratio_lo, row.ratio_hi, int(row.n), (row.run,)
+        quoted[f"{NAME}.{row.model}.ratio_b{int(row.batch)}"] = columns.number(
+            row, "ratio", "×"
         )
         quoted[f"{NAME}.{row.model}.verdict_b{int(row.batch)}"] = Number(
             _verdict(row.ratio_lo, row.ratio_hi), runs=(row.run,)
@@ -34,8 +36,8 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     for row in tables.get("fusion_rounding.csv", nothing).itertuples():
         if row.weights == "fp32":
             continue
-        quoted[f"{NAME}.{row.model}.drop_{row.weights}_{row.granularity}"] = Number(
-            row.drop_pp, "pp", 2, row.drop_lo, row.drop_hi, int(row.n), (row.run,)
+        quoted[f"{NAME}.{row.model}.drop_{row.weights}_{row.granularity}"] = (
+            columns.number(row, "drop_pp", "pp")
         )
     if "fusion_ranges.csv" in tables:
         for model, layers in tables["fusion_ranges.csv"].groupby("model"):
@@ -53,7 +55,9 @@ def _range_numbers(key: str, layers: pd.DataFrame) -> dict[str, Number]:
     runs, n = tuple(layers.run.unique()), len(layers)
     widening = layers.spread_fused / layers.spread_unfused
     quoted = {
-        f"{key}.range_widening": Number(widening.median(), "×", 2, n=n, runs=runs),
+        f"{key}.range_widening": Number(
+            portable.median(widening), "×", 2, n=n, runs=runs
+        ),
         f"{key}.range_widening_max": Number(widening.max(), "×", 2, n=n, runs=runs),
         f"{key}.layers_widened": Number(int((widening > 1).sum()), "", 0, runs=runs),
         f"{key}.layers": Number(n, "", 0, runs=runs),
@@ -62,7 +66,7 @@ def _range_numbers(key: str, layers: pd.DataFrame) -> dict[str, Number]:
         before = layers[f"per_{short}_sqnr_unfused"]
         loss = before - layers[f"per_{short}_sqnr_fused"]
         quoted[f"{key}.{short}_sqnr_loss"] = Number(
-            loss.median(), "dB", 2, n=n, runs=runs
+            portable.median(loss), "dB", 2, n=n, runs=runs
         )
         quoted[f"{key}.{short}_sqnr_loss_max"] = Number(
             loss.max(), "dB", 2, n=n, runs=runs
@@ -70,6 +74,6 @@ def _range_numbers(key: str, layers: pd.DataFrame) -> dict[str, Number]:
         depthwise = loss[layers.kind == "depthwise"]
         if len(depthwise):
             quoted[f"{key}.{short}_sqnr_loss_depthwise"] = Number(
-                depthwise.median(), "dB", 2, n=len(depthwise), runs=runs
+                portable.median(depthwise), "dB", 2, n=len(depthwise), runs=runs
             )
     return quoted

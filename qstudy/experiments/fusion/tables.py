@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments import timing
+from qstudy.experiments import columns, timing
 from qstudy.spec import RunRecord
 
 
@@ -62,13 +62,11 @@ def _rounding_rows(record: RunRecord) -> Iterator[dict[str, Any]]:
             "weights": "fp32" if when == "fp32" else when,
             "granularity": granularity or None,
             "n": len(record.arrays[name]),
-            "top1": top1.value,
-            "top1_lo": top1.low,
-            "top1_hi": top1.high,
+            **columns.interval("top1", top1),
         }
         if name != "fp32":
             drop = paired_drop(record.arrays["fp32"], record.arrays[name], seed=0)
-            row |= {"drop_pp": drop.value, "drop_lo": drop.low, "drop_hi": drop.high}
+            row |= columns.interval("drop_pp", drop)
         yield row
 
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from qstudy.experiments.static.tables import HEADLINE
-from qstudy.report import style
+from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 from qstudy.report.numbers import counted
 
@@ -135,7 +134,9 @@ def _candidates_figure(latency: pd.DataFrame) -> Figure:
     """Milliseconds of every candidate at the smallest batch and the most threads."""
     chosen = latency[latency.baseline == latency.baseline.iloc[0]]
     chosen = chosen[chosen.batch == chosen.batch.min()]
-    chosen = chosen[chosen.threads == chosen.threads.max()].sort_values("ms")
+    chosen = chosen[chosen.threads == chosen.threads.max()].sort_values(
+        "ms", kind="stable"
+    )
     figure, axis = style.new_figure(height=1.0 + 0.3 * len(chosen))
     for position, row in enumerate(chosen[::-1].itertuples()):
         method = "static_int8" if row.precision == "int8" else row.precision
@@ -147,11 +148,7 @@ def _candidates_figure(latency: pd.DataFrame) -> Figure:
         )
     names = [f"{r.precision} {r.how.replace('_', ' ')}" for r in chosen.itertuples()]
     axis.set_yticks(range(len(names)), names[::-1])
-    axis.set_xscale("log")
-    # Plain numbers: the range is far less than the decades that log axes label.
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter(ScalarFormatter())
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    scales.logarithmic(axis, "x")
     axis.set_xlabel("time of one forward pass [ms], logarithmic (left is better)")
     first, last = chosen.iloc[0], chosen.iloc[-1]
     told = "; ".join(

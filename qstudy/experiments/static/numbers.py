@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from qstudy.experiments import columns
 from qstudy.experiments.static.grid import HEADLINE, NAME
 from qstudy.experiments.static.tables import headline
+from qstudy.measure import portable
 from qstudy.spec import Number
 
 
@@ -20,26 +22,30 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     from qstudy.measure import statistics
 
     frame = tables["static.csv"]
-    fp32 = frame[frame.method == "fp32"].sort_values("seed").iloc[0]
+    fp32 = frame[frame.method == "fp32"].sort_values("seed", kind="stable").iloc[0]
     chosen = headline(frame)
     first = chosen.iloc[0]
     key, runs = f"{NAME}.{first.model}", (fp32.run, first.run)
     ratio = fp32.size_mib / first.size_mib
     quoted = {
-        f"{key}.fp32_top1": _top1(fp32),
-        f"{key}.top1": _top1(first),
-        f"{key}.top1_min": Number(chosen.top1.min(), "%", 2, n=len(chosen)),
-        f"{key}.top1_max": Number(chosen.top1.max(), "%", 2, n=len(chosen)),
+        f"{key}.fp32_top1": columns.number(fp32, "top1", "%"),
+        f"{key}.top1": columns.number(first, "top1", "%"),
         f"{key}.drop": _drop(first),
         f"{key}.size_ratio": Number(ratio, "×", 2, runs=runs),
         f"{key}.fp32_mib": Number(fp32.size_mib, "MiB", 2, runs=(fp32.run,)),
         f"{key}.int8_mib": Number(first.size_mib, "MiB", 2, runs=(first.run,)),
-        f"{key}.calibration_images": Number(int(first.calibration_images), "", 0),
+        f"{key}.calibration_images": Number(
+            int(first.calibration_images), "", 0, runs=(first.run,)
+        ),
         f"{NAME}.claim.size": Number(statistics.size_verdict(ratio), runs=runs),
         f"{NAME}.claim.accuracy": Number(
             statistics.accuracy_verdict(first.drop_hi, low=first.drop_lo), runs=runs
         ),
     }
+    for name, of in (("min", min), ("max", max)):
+        quoted[f"{key}.top1_{name}"] = Number(
+            of(chosen.top1), "%", 2, n=len(chosen), runs=columns.runs(chosen)
+        )
     for name, changes in (
         ("drop_7bit", {"activation_bits": 7}),
         ("drop_per_tensor", {"granularity": "per_tensor", "calibrator": "minmax"}),
@@ -50,29 +56,25 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     for bits in (7, 8):
         rows = frame[(frame.activation_bits == bits) & (frame.seed == first.seed)]
         resolved = rows[rows.drop_lo > 0]
-        quoted[f"{key}.runs_{bits}bit"] = Number(len(rows), "", 0, runs=tuple(rows.run))
+        behind = columns.runs(rows, compared=True)
+        quoted[f"{key}.runs_{bits}bit"] = Number(len(rows), "", 0, runs=behind)
         quoted[f"{key}.resolved_{bits}bit"] = Number(
-            len(resolved), "", 0, n=len(rows), runs=tuple(resolved.run)
+            len(resolved), "", 0, n=len(rows), runs=behind
         )
     seeds = tables["static_seeds.csv"]
-    for name in ("mean", "min", "max") if len(seeds) > 1 else ():
-        drop = getattr(seeds.drop_pp, name)()
+    over = {"mean": portable.mean, "min": min, "max": max}
+    behind = columns.runs(seeds, compared=True)
+    for name, of in over.items() if len(seeds) > 1 else ():
         quoted[f"{key}.drop_{name}"] = Number(
-            drop, "pp", 2, n=len(seeds), runs=tuple(seeds.run)
+            of(seeds.drop_pp), "pp", 2, n=len(seeds), runs=behind
         )
     if "static_latency.csv" in tables:
         quoted |= _speed_numbers(key, tables["static_latency.csv"])
     return quoted
 
 
-def _top1(row: Any) -> Number:
-    return Number(row.top1, "%", 2, row.top1_lo, row.top1_hi, int(row.n), (row.run,))
-
-
 def _drop(row: Any) -> Number:
-    return Number(
-        row.drop_pp, "pp", 2, row.drop_lo, row.drop_hi, int(row.n), (row.run,)
-    )
+    return columns.number(row, "drop_pp", "pp", compared=True)
 
 
 def _speed_numbers(key: str, latency: pd.DataFrame) -> dict[str, Number]:
@@ -83,9 +85,7 @@ def _speed_numbers(key: str, latency: pd.DataFrame) -> dict[str, Number]:
     engine = latency[latency.candidate == f"int8:{HEADLINE['engine']}"]
     for row in engine.itertuples():
         short = "eager" if row.baseline == "eager_fp32" else row.baseline
-        number = Number(
-            row.ratio, "×", 2, row.ratio_lo, row.ratio_hi, int(row.n), (row.run,)
-        )
+        number = columns.number(row, "ratio", "×")
         verdict = Number(
             statistics.speed_verdict(row.ratio_lo, row.ratio_hi), runs=(row.run,)
         )
@@ -95,5 +95,5 @@ def _speed_numbers(key: str, latency: pd.DataFrame) -> dict[str, Number]:
         if (row.batch, row.threads) == (1, 2):
             quoted[f"{key}.speed_{short}"] = number
             quoted[f"{NAME}.claim.speed_{short}"] = verdict
-            quoted[f"{NAME}.machine"] = Number(row.machine)
+            quoted[f"{NAME}.machine"] = Number(row.machine, runs=(row.run,))
     return quoted

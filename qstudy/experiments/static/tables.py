@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments import timing
+from qstudy.experiments import columns, timing
 from qstudy.experiments.static.grid import HEADLINE
 from qstudy.spec import RunRecord, RunSpec
 
@@ -22,11 +22,12 @@ _SEEDS = (
     "drop_hi",
     "origin",
     "run",
+    "baseline_run",
 )
 
 
-def _drops(records: list[RunRecord]) -> dict[str, Any]:
-    """Key of an int8 run -> its drop against the fp32 run of the same network."""
+def _drops(records: list[RunRecord]) -> dict[str, dict[str, Any]]:
+    """Key of an int8 run -> columns: its drop against fp32 of the same network."""
     from qstudy.measure.statistics import paired_drop
 
     references = {
@@ -40,9 +41,11 @@ def _drops(records: list[RunRecord]) -> dict[str, Any]:
             continue
         reference = references.get(RunSpec.from_dict(r.spec.params["parent"]).key)
         if reference is not None:
-            drops[r.spec.key] = paired_drop(
-                reference.arrays["correct"], r.arrays["correct"], seed=0
-            )
+            drop = paired_drop(reference.arrays["correct"], r.arrays["correct"], seed=0)
+            drops[r.spec.key] = {
+                **columns.interval("drop_pp", drop),
+                "baseline_run": reference.spec.key,
+            }
     return drops
 
 
@@ -53,9 +56,14 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     """
     evaluated = [r for r in records if r.spec.params["task"] == "evaluate"]
     drops = _drops(evaluated)
-    rows = [_row(r, drops.get(r.spec.key)) for r in evaluated]
+    rows = [
+        _row(r, drops.get(r.spec.key, columns.interval("drop_pp", None)))
+        for r in evaluated
+    ]
     order = ["engine", "granularity", "calibrator", "activation_bits", "draw"]
-    frame = pd.DataFrame(rows).sort_values(["method", *order], ignore_index=True)
+    frame = pd.DataFrame(rows).sort_values(
+        ["method", *order], ignore_index=True, kind="stable"
+    )
     fp32 = frame[frame.method == "fp32"].drop(columns=[*order[:3], "draw"])
     made = {
         "fp32.csv": fp32.dropna(axis="columns", how="all").reset_index(drop=True),
@@ -76,11 +84,13 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         latency.insert(1, "precision", split[0])
         latency.insert(2, "how", split[1])
         keys = ["threads", "batch", "baseline", "precision", "how"]
-        made["static_latency.csv"] = latency.sort_values(keys, ignore_index=True)
+        made["static_latency.csv"] = latency.sort_values(
+            keys, ignore_index=True, kind="stable"
+        )
     return made
 
 
-def _row(record: RunRecord, drop: Any) -> dict[str, Any]:
+def _row(record: RunRecord, drop: dict[str, Any]) -> dict[str, Any]:
     params = record.spec.params
     int8 = params["method"] == "static_int8"
     parent = RunSpec.from_dict(params["parent"])
@@ -100,15 +110,12 @@ def _row(record: RunRecord, drop: Any) -> dict[str, Any]:
         "draw": record.spec.seed if int8 else None,
         "n": len(record.arrays["correct"]),
         "threads": params["threads"],
-        "top1": record["top1"],
-        "top1_lo": record.values["top1"].low,
-        "top1_hi": record.values["top1"].high,
-        "drop_pp": drop.value if drop else None,
-        "drop_lo": drop.low if drop else None,
-        "drop_hi": drop.high if drop else None,
+        **columns.interval("top1", record.values["top1"]),
+        **{name: value for name, value in drop.items() if name != "baseline_run"},
         "size_mib": record["size_mib"],
         "origin": record.origin,
         "run": record.spec.key,
+        "baseline_run": drop.get("baseline_run"),
     }
 
 
@@ -122,4 +129,4 @@ def headline(frame: pd.DataFrame, **changes: Any) -> pd.DataFrame:
     for column, value in wanted.items():
         if value is not None:
             chosen = chosen[chosen[column] == value]
-    return chosen.sort_values(["seed", "draw"])
+    return chosen.sort_values(["seed", "draw"], kind="stable")

@@ -13,7 +13,6 @@ from qstudy.experiments.dynamic.grid import (
     train_spec,
 )
 from qstudy.experiments.dynamic.numbers import numbers
-from qstudy.experiments.dynamic.tables import agreement
 from qstudy.spec import Value, Values
 from tests.experiments.records import record
 
@@ -73,17 +72,6 @@ def test_verdicts_follow_the_rules(made):
     size = made["dynamic_size.csv"].set_index("form")
     assert size.loc["x86"].left_in_float == "Embedding"
     assert size.loc["x86"].quantized_pct == 40
-
-
-def test_agreement_of_embeddings():
-    rng = np.random.default_rng(1)
-    base = rng.normal(size=(30, 8))
-    same = agreement(base, 3 * base)
-    assert same["cosine"] == same["rank_correlation"] == pytest.approx(1)
-    other = agreement(base, rng.normal(size=(30, 8)))
-    assert abs(other["cosine"]) < 0.3 and abs(other["rank_correlation"]) < 0.2
-    near = agreement(base, base + 0.3 * rng.normal(size=(30, 8)))
-    assert near["cosine_min"] < near["cosine"] < 1
 
 
 def test_quick_is_part_of_full_and_no_two_specs_are_alike():
