@@ -13,7 +13,7 @@ from qstudy import experiments
 from qstudy.report import figures, numbers, style, tables
 from qstudy.report.quotes import quoted_keys
 from qstudy.spec import Number, RunRecord
-from qstudy.study import cards
+from qstudy.study import agreement, cards
 from qstudy.study.store import Store
 from qstudy.study.tree import repository, write_atomically
 
@@ -64,6 +64,8 @@ def collect(
             for figure in experiment.figures(made):
                 figures.publish(figure, tree / "figures")
         known |= experiment.numbers(made)
+    # A work tree quotes what was kept with the results that complete it.
+    known |= agreement.numbers(published or tree)
     cards.write_cards(store, everything)
     wanted = quoted_keys(repository())
     quoted = {key: number for key, number in known.items() if key in wanted}

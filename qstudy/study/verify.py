@@ -19,7 +19,10 @@ from qstudy.study.store import Store
 
 @dataclass(frozen=True)
 class Comparison:
-    """One value in both trees; `agrees` is None where no rule can judge it."""
+    """One value in both trees; `agrees` is None where no rule can judge it.
+
+    `systems` are the ids of the published record's system and of the other's.
+    """
 
     experiment: str
     key: str
@@ -29,6 +32,7 @@ class Comparison:
     found: float | int | str
     rule: str
     agrees: bool | None
+    systems: tuple[str, str] = ("", "")
 
     def __str__(self) -> str:
         verdict = {True: "agrees", False: "differs", None: "not judged"}[self.agrees]
@@ -119,6 +123,7 @@ def _compare_records(
             found=other,
             rule=rule,
             agrees=agrees,
+            systems=(published.system, found.system),
         )
         for name, value, other, agrees, rule in made
     ]

@@ -155,3 +155,13 @@ def test_collect_refuses_a_folder_of_something_else(command, tmp_path):
     code, _, err = command("collect", "--tree", str(tmp_path / "letters"))
     assert code == 1 and "is no results tree" in err
     assert len(list((tmp_path / "letters").iterdir())) == 1
+
+
+def test_verify_keeps_what_agreed(command, filled, tmp_path):
+    published = tmp_path / "kept"
+    shutil.copytree(filled["work"].root, published)
+    arguments = ("verify", str(published), str(filled["work"].root))
+    assert command(*arguments)[0] == 0 and not (published / "agreement").exists()
+    code, _, err = command(*arguments, "--keep")
+    assert code == 0 and "'qstudy collect' puts it into the numbers" in err
+    assert len(list((published / "agreement").glob("*.json"))) == 1
