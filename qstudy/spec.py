@@ -19,6 +19,19 @@ import numpy as np
 
 MODES = ("read", "smoke", "quick", "full")
 KINDS = ("exact", "isa", "stochastic", "timing")
+# Where a column's interval is not named after the whole column: drop_pp has drop_lo.
+_INTERVAL_STEM = {
+    "drop_pp": "drop",
+    "gain_pp": "gain",
+    "seven_pp": "seven",
+    "perplexity_rise_pct": "rise",
+}
+
+
+def interval_columns(column: str) -> tuple[str, str]:
+    """The names of the columns that hold the lower and upper end of `column`."""
+    stem = _INTERVAL_STEM.get(column, column)
+    return f"{stem}_lo", f"{stem}_hi"
 
 # What a unit says of its values: whole or not, and from where to where. Others are any
 # finite number; those of TEXT_UNITS may also be text, where the kind is exact.

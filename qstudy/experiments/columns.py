@@ -1,9 +1,9 @@
 """One shape for an interval, from statistics and records to columns to numbers.
 
 Not an experiment itself. In a table an interval is three columns: the value's own, and
-its two ends under the names that `qstudy.report.tables.interval_columns` gives. A row
-names its record in `run`; where it is compared with another record, that one's key
-stands in `baseline_run`, so that a number can name all runs behind it.
+its two ends under the names that `qstudy.spec.interval_columns` gives. A row names its
+record in `run`; where it is compared with another record, that one's key stands in
+`baseline_run`, so that a number can name all runs behind it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any
 import pandas as pd
 
 from qstudy.measure.statistics import Interval
-from qstudy.report.tables import interval_columns
-from qstudy.spec import Number, Value
+from qstudy.spec import Number, Value, interval_columns
 
 
 def interval(column: str, found: Interval | Value | None) -> dict[str, Any]:

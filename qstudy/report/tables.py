@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from qstudy.report.style import METHODS
+from qstudy.spec import interval_columns
 
 MOST_COLUMNS = 7
 
@@ -65,14 +66,6 @@ HEADERS: Mapping[str, str] = {
     "machine": "Machine",
 }
 
-# The interval of a column, where its table has one: drop_pp has drop_lo and drop_hi.
-_INTERVAL_STEM = {
-    "drop_pp": "drop",
-    "gain_pp": "gain",
-    "seven_pp": "seven",
-    "perplexity_rise_pct": "rise",
-}
-
 _KEYS = {"run": str, "baseline_run": str}
 # Digits after the point, by the unit that a column's name tells: in files, on pages.
 # Files keep what the measurement can resolve and drop what only the last bit decides.
@@ -88,12 +81,6 @@ _DIGITS = {
     "perplexity": (4, 1),
     "rise": (4, 2),
 }
-
-
-def interval_columns(column: str) -> tuple[str, str]:
-    """The names of the columns that hold the lower and upper end of `column`."""
-    stem = _INTERVAL_STEM.get(column, column)
-    return f"{stem}_lo", f"{stem}_hi"
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
