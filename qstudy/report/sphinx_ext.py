@@ -18,7 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-from qstudy.report import numbers
+from qstudy.report import explorer, numbers
 from qstudy.spec import Number
 
 _logger = logging.getLogger(__name__)
@@ -92,6 +92,27 @@ def require_alt_text(app: Sphinx, doctree: nodes.document) -> None:
             )
 
 
+def write_explorer_weights(app: Sphinx, error: Exception | None) -> None:
+    """Put the explorer's real weights beside its script, where a page loads them."""
+    sources = (Path(app.env.doc2path(name)) for name in app.env.found_docs)
+    explored = any(
+        "explorer-weights.js" in page.read_text(encoding="utf-8")
+        for page in sources
+        if page.suffix == ".md"
+    )
+    if error is not None or app.builder.format != "html" or not explored:
+        return
+    source = Path(app.srcdir)
+    found = explorer.find_checkpoint(results_tree(source), source / "results")
+    try:
+        script = explorer.weights_script(found)
+    except FileNotFoundError as missing:
+        _logger.warning("%s", missing, type="qstudy")
+        return
+    target = Path(app.outdir) / "_static" / "explorer-weights.js"
+    target.write_text(script, encoding="ascii")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx's entry point."""
     tree = results_tree(Path(app.srcdir))
@@ -103,4 +124,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("q", NumberRole(quoted))
     app.add_role("csv", CsvRole(tree))
     app.connect("doctree-read", require_alt_text)
+    app.connect("build-finished", write_explorer_weights)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

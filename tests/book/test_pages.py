@@ -12,7 +12,7 @@ import yaml
 from qstudy.report import lint, tables
 from tests.book import books
 
-STUBS = ("fusion", "formulas", "dynamic", "static", "networks", "data")
+STUBS = ("fusion", "formulas", "dynamic", "static", "networks", "data", "explorer")
 FRAME = ("index", "introduction", "rerun", "scope", "references")
 KEY = re.compile(r"\{q\}`([^`:]+)")
 
@@ -86,7 +86,7 @@ def test_toc_names_the_pages_in_order():
     toc = yaml.safe_load((books.ROOT / "_toc.yml").read_text())
     files = [toc["root"]] + [c["file"] for p in toc["parts"] for c in p["chapters"]]
     chapters = "introduction fusion formulas dynamic static"
-    order = f"index {chapters} rerun networks data scope references"
+    order = f"index {chapters} explorer rerun networks data scope references"
     assert files == [f"chapters/{name}" for name in order.split()]
 
 
