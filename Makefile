@@ -15,7 +15,7 @@ TORCH := $(shell grep -E '^torch(vision)?==' requirements.lock)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install study test book full verify clean
+.PHONY: help install study test book pdf full verify clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,9 @@ test: $(STAMP) ## Run all tests
 
 book: $(STAMP) ## Build the book from results/, computing nothing
 	@$(BIN)/qstudy book
+
+pdf: $(STAMP) ## Print the whole book to _build/qstudy.pdf (needs Chromium)
+	@$(BIN)/qstudy pdf
 
 full: $(STAMP) ## Compute every run of the study from scratch into work/ (qstudy plan says how long)
 	@$(BIN)/qstudy run --mode full

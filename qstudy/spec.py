@@ -33,6 +33,7 @@ def interval_columns(column: str) -> tuple[str, str]:
     stem = _INTERVAL_STEM.get(column, column)
     return f"{stem}_lo", f"{stem}_hi"
 
+
 # What a unit says of its values: whole or not, and from where to where. Others are any
 # finite number; those of TEXT_UNITS may also be text, where the kind is exact.
 WHOLE_UNITS = ("count", "code")

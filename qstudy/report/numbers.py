@@ -126,21 +126,6 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def explain(number: Number) -> str:
-    """What stands behind a number, for its tooltip: n, interval, keys of the runs."""
-    parts = []
-    if number.n is not None:
-        parts.append(f"n = {number.n:,}")
-    if number.low is not None:
-        parts.append("brackets: 95 % interval")
-    if number.runs:
-        shown = ", ".join(run[:8] for run in number.runs[:4])
-        more = len(number.runs) - 4
-        plural = "s" if len(number.runs) > 1 else ""
-        parts.append(f"run{plural} {shown}" + (f" and {more} more" if more > 0 else ""))
-    return "; ".join(parts)
-
-
 def rewrite_markers(text: str, numbers: Mapping[str, Number]) -> str:
     """Put numbers between `<!-- q:KEY -->` and `<!-- /q -->`; all else stays.
 

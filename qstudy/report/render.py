@@ -1,4 +1,4 @@
-"""How the book renders what a notebook's cells show: alt text, captions, labels, CSV.
+"""How the book renders what a notebook's cells show: alt text, captions, data, maker.
 
 MyST-NB 1.4 drops all that a cell's output says about itself but width and height. This
 renderer takes the words from the output's metadata, where qstudy.report.figures and
@@ -7,8 +7,12 @@ qstudy.report.tables put them. Chosen in _config.yml with `nb_render_plugin: qst
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from docutils import nodes
 from myst_nb.core.render import MimeData, NbElementRenderer
+
+from qstudy.report import origins
 
 
 class AltTextRenderer(NbElementRenderer):
@@ -51,7 +55,13 @@ class AltTextRenderer(NbElementRenderer):
         return parsed.children
 
     def _source(self, what: str, told: dict, data: MimeData) -> nodes.paragraph:
-        content = self._inline(f"{what}: {{csv}}`{told['csv']}`", data)
+        told_by = f"{what}: {{csv}}`{told['csv']}`"
+        file = PurePosixPath(told["csv"])
+        figure = file.parent.name == "figures"
+        module = origins.module_of(file.stem if figure else file.name)
+        if module:
+            told_by += f", made by {{py:mod}}`~{module}`"
+        content = self._inline(told_by, data)
         return nodes.paragraph("", "", *content, classes=["csv-link"])
 
     def _label(self, node: nodes.Element, told: dict, data: MimeData) -> None:

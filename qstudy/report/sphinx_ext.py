@@ -1,4 +1,4 @@
-"""The Sphinx extension: quoted numbers, links to CSV files, alt text on every image.
+"""The Sphinx extension: quoted numbers, citations, links to CSV files, alt text.
 
 {q}`KEY` and {q}`KEY:part` print numbers of the results tree, {csv}`tables/NAME.csv`
 offers one of its files for download. The tree is the one that QSTUDY_RESULTS names, or
@@ -18,7 +18,8 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-from qstudy.report import explorer, numbers
+from qstudy.report import citation, docstrings, explorer, numbers, provenance
+from qstudy.report.sphinx_nodes import cite_this, quoted, setup_nodes
 from qstudy.spec import Number
 
 _logger = logging.getLogger(__name__)
@@ -31,27 +32,30 @@ def results_tree(source: Path) -> Path:
 
 
 class NumberRole(SphinxRole):
-    """{q}`KEY:part`: a number, with n and runs in its tooltip."""
+    """{q}`KEY:part`: a number that opens to what stands behind it."""
 
-    def __init__(self, quoted: dict[str, Number]) -> None:
+    def __init__(self, known: dict[str, Number], runs: provenance.Runs) -> None:
         super().__init__()
-        self._quoted = quoted
+        self._known, self._runs = known, runs
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         key, part = numbers.split_key(self.text)
         try:
-            number = numbers.look_up(self._quoted, key)
+            number = numbers.look_up(self._known, key)
             text = numbers.format_number(number, part)
         except ValueError as error:
             _logger.warning(
                 "%s: %s", self.text, error, location=self.get_location(), type="qstudy"
             )
             return [nodes.problematic(self.rawtext, self.rawtext)], []
-        told = numbers.explain(number)
-        if not told:
+        if number.n is None and number.low is None and not number.runs:
             return [nodes.inline(self.rawtext, text, classes=["q-number"])], []
-        node = nodes.abbreviation(self.rawtext, text, classes=["q-number"])
-        node["explanation"] = told
+        node = quoted(self.rawtext, text)
+        node["key"] = key
+        node["rows"] = provenance.rows(key, number, self._runs)
+        node["rows"].append(("cite", f"qstudy cite {key}"))
+        page = self.env.docname.replace("/", "-")
+        node["popover"] = f"q-{page}-{self.env.new_serialno('q')}"
         return [node], []
 
 
@@ -92,6 +96,27 @@ def require_alt_text(app: Sphinx, doctree: nodes.document) -> None:
             )
 
 
+def add_citation(app: Sphinx, doctree: nodes.document) -> None:
+    """End each page with how to cite it, and the keys of the numbers quoted on it."""
+    title = next(iter(doctree.findall(nodes.title)), None)
+    if title is None:  # a file that other pages include
+        return
+    try:
+        cited = citation.load(Path(app.srcdir) / "CITATION.cff")
+    except (FileNotFoundError, ValueError) as error:
+        _logger.warning("%s", error, type="qstudy")
+        return
+    name = app.env.docname
+    front = name == app.config.root_doc
+    page = "" if front else title.astext()
+    node = cite_this()
+    node["front"] = front
+    node["sentence"] = cited.text(page)
+    node["bibtex"] = cited.bibtex(page, slug="" if front else Path(name).name)
+    node["keys"] = sorted({number["key"] for number in doctree.findall(quoted)})
+    doctree.append(node)
+
+
 def write_explorer_weights(app: Sphinx, error: Exception | None) -> None:
     """Put the explorer's real weights beside its script, where a page loads them."""
     sources = (Path(app.env.doc2path(name)) for name in app.env.found_docs)
@@ -115,14 +140,20 @@ def write_explorer_weights(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx's entry point."""
-    tree = results_tree(Path(app.srcdir))
-    quoted: dict[str, Number] = {}
+    source = Path(app.srcdir)
+    tree = results_tree(source)
+    known: dict[str, Number] = {}
     try:
-        quoted = numbers.load(tree)
+        known = numbers.load(tree)
     except FileNotFoundError as error:
         _logger.warning("%s", error, type="qstudy")
-    app.add_role("q", NumberRole(quoted))
+    # A work tree is completed from the published one, its numbers too.
+    runs = provenance.Runs(tree, source / "results")
+    setup_nodes(app)
+    app.add_role("q", NumberRole(known, runs))
     app.add_role("csv", CsvRole(tree))
     app.connect("doctree-read", require_alt_text)
+    app.connect("doctree-read", add_citation)
     app.connect("build-finished", write_explorer_weights)
+    docstrings.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,5 +1,5 @@
 """The command `qstudy`: plan, run, collect, verify, publish, conformance, data, doctor,
-study, book.
+study, book, pdf, cite.
 
 Every command ends with exit code 0 or with one line that says what is wrong and the way
 out: 1 for an error, 2 for a wrong call, 130 for Ctrl-C (finished runs are kept).
@@ -18,12 +18,14 @@ import typer
 
 from qstudy import data, experiments
 from qstudy.data import fetch
+from qstudy.report import citation, numbers, provenance
 from qstudy.spec import MODES, RunSpec
 from qstudy.study import agreement, plan, progress, runner, verify, whole
 from qstudy.study import book as book_pages
 from qstudy.study import doctor as doctor_report
 from qstudy.study.collect import collect as collect_tree
 from qstudy.study.collect import rewrite_readme
+from qstudy.study.pdf import print_book
 from qstudy.study.publish import publish as publish_tree
 from qstudy.study.runner import say
 from qstudy.study.store import Store
@@ -240,6 +242,34 @@ def book(
     with progress.log_of("book") as log:
         front = book_pages.build(root, output or book_folder(), log=log, say=say)
     print(f"the book is at {front}")
+
+
+@app.command(epilog="Example: qstudy pdf")
+def pdf(
+    tree: Annotated[Path | None, typer.Option(help="Default: results/.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Default: _build/.")] = None,
+) -> None:
+    """Print the whole book to one PDF with Chromium."""
+    target = output or repository() / "_build" / "qstudy.pdf"
+    with progress.log_of("pdf") as log:
+        made = print_book(results_root(tree or ""), target, log=log)
+    print(f"the book is at {made}")
+
+
+@app.command(epilog="Example: qstudy cite static.resnet20.drop")
+def cite(
+    key: Annotated[str, typer.Argument(help="Of a number, as the book shows it.")],
+    tree: Annotated[Path | None, typer.Option(help="Default: results/.")] = None,
+) -> None:
+    """Say what stands behind a quoted number, and how to cite it."""
+    root = results_root(tree or "")
+    number = numbers.look_up(numbers.load(root), key)
+    runs = provenance.Runs(root, repository() / "results")
+    for name, text in provenance.rows(key, number, runs):
+        print(f"{name:<9} {text}")
+    study_itself = citation.load(repository() / "CITATION.cff")
+    print(f"cite      {study_itself.text(f'Number {key}')}")
+    print(study_itself.bibtex(f"Number {key}", slug=key))
 
 
 @app.command(epilog="Example: qstudy study --mode quick")

@@ -66,6 +66,7 @@ def frame(folder, pages):
     chapters = folder / "chapters"
     chapters.mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "_config.yml", folder)
+    shutil.copy(ROOT / "CITATION.cff", folder)
     shutil.copy(ROOT / "chapters" / "references.bib", chapters)
     shutil.copytree(ROOT / "chapters" / "_static", chapters / "_static")
     toc = {"format": "jb-book", "root": f"chapters/{pages[0]}"}

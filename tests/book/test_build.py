@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.book import books
+from tests.book import books, browser
 
 SHOW = """
 import os
@@ -20,7 +20,6 @@ tables.show(
 """
 
 
-# What a browser fetches by itself: scripts, styles, pictures, fonts; not plain links.
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     """The pages of a book that uses every part of the room, and its build log."""
@@ -45,11 +44,56 @@ def good(tmp_path_factory):
     return pages
 
 
-def test_numbers_are_printed_with_what_stands_behind_them(good):
+def test_numbers_open_to_what_stands_behind_them(good):
     page = (good / "home.html").read_text()
-    assert "0.05 pp [-0.07, 0.17]</abbr>, <abbr" in page
-    assert 'title="n = 10,000; brackets: 95 % interval; run aaaaaaaa"' in page
-    assert ">10,000</abbr>" in page
+    opened = dict(re.findall(r'popovertarget="([^"]*)">([^<]*)</button>', page))
+    assert list(opened.values()) == ["0.05 pp [-0.07, 0.17]", "0.05 pp", "10,000"]
+    for popover in opened:
+        (behind,) = re.findall(
+            f'<span popover[^>]*id="{popover}">(.*?)</span></span>', page
+        )
+        for told in ("toy.net.drop", "[-0.07, 0.17] (95 %)", "10,000", "a" * 12):
+            assert told in behind
+        assert "qstudy run --only aaaaaaaaaaaa" in behind
+
+
+@browser.needed
+def test_a_number_opens_by_keyboard_and_by_touch_and_escape_closes_it(good, tmp_path):
+    page = (good / "home.html").read_text()
+    script = """<script>addEventListener("load", () => {
+      const button = document.querySelector("button.q-number");
+      const behind = document.getElementById(button.getAttribute("popovertarget"));
+      const open = () => behind.matches(":popover-open");
+      const notes = [open(), button.tabIndex];
+      button.focus();
+      notes.push(document.activeElement === button);
+      button.click();  // what Enter, Space and a finger do to a button
+      notes.push(open());
+      behind.hidePopover();
+      notes.push(open());
+      document.title = JSON.stringify(notes);
+    });</script></body>"""
+    tried = good / "tried.html"
+    tried.write_text(page.replace("</body>", script))
+    document = browser.rendered(tried, tmp_path)
+    tried.unlink()
+    assert "<title>[false,0,true,true,false]</title>" in document
+
+
+def test_each_page_ends_in_how_to_cite_it(good):
+    page = (good / "shown.html").read_text()
+    (cited,) = re.findall(
+        r'<details class="cite-this">(.*?)</details>', page, re.DOTALL
+    )
+    assert "Shown. In: qstudy: a reproducible study" in cited
+    assert "@misc{qstudy-" in cited and "<code>toy.net.drop</code>" in cited
+    home = (good / "home.html").read_text()
+    assert "Cite this page" in home and "Home. In:" not in home
+
+
+def test_a_caption_names_the_module_that_made_it(good):
+    page = (good / "shown.html").read_text()
+    assert page.count(", made by ") == 0  # toy files are of no experiment
 
 
 def test_a_figure_has_its_alt_text_caption_label_and_data(good):

@@ -13,7 +13,9 @@ from qstudy.report import lint, tables
 from tests.book import books
 
 STUBS = ("fusion", "formulas", "dynamic", "static", "networks", "data", "explorer")
-FRAME = ("index", "introduction", "rerun", "scope", "references")
+STUBS += ("status", "api", "api-numerics", "api-methods", "api-experiments")
+STUBS += ("api-rooms", "api-study")
+FRAME = ("index", "introduction", "rerun", "scope", "glossary", "references")
 KEY = re.compile(r"\{q\}`([^`:]+)")
 
 
@@ -84,9 +86,14 @@ def test_the_bibliography_holds_every_entry(pages):
 
 def test_toc_names_the_pages_in_order():
     toc = yaml.safe_load((books.ROOT / "_toc.yml").read_text())
-    files = [toc["root"]] + [c["file"] for p in toc["parts"] for c in p["chapters"]]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    files = [toc["root"]]
+    for chapter in chapters:
+        files += [chapter["file"], *(s["file"] for s in chapter.get("sections", []))]
     chapters = "introduction fusion formulas dynamic static"
-    order = f"index {chapters} explorer rerun networks data scope references"
+    order = f"index {chapters} explorer rerun networks data scope glossary"
+    api = "api api-numerics api-methods api-experiments api-rooms api-study"
+    order += f" status {api} references"
     assert files == [f"chapters/{name}" for name in order.split()]
 
 

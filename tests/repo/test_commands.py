@@ -10,7 +10,7 @@ import yaml
 
 from tests.repo.checkout import ROOT, text
 
-TARGETS = {"help", "install", "study", "test", "book", "full", "verify", "clean"}
+TARGETS = {"help", "install", "study", "test", "book", "pdf", "full", "verify", "clean"}
 FILES = ("Makefile", "requirements.lock", "pyproject.toml")
 
 
@@ -74,6 +74,7 @@ def test_make_alone_lists_every_target(installed):
         ("study", ".venv/bin/qstudy study"),
         ("test", ".venv/bin/python -m pytest"),
         ("book", ".venv/bin/qstudy book"),
+        ("pdf", ".venv/bin/qstudy pdf"),
         ("full", ".venv/bin/qstudy run --mode full"),
         ("verify", ".venv/bin/qstudy verify results work"),
     ],

@@ -42,14 +42,6 @@ def test_a_wrong_part_is_named():
         numbers.format_number(Number(1.0), "n")
 
 
-def test_the_tooltip_tells_n_interval_and_runs():
-    told = "n = 10,000; brackets: 95 % interval; runs aaaaaaaa, bbbbbbbb"
-    assert numbers.explain(DROP) == told
-    assert numbers.explain(Number(1.0)) == ""
-    many = Number(1.0, runs=tuple("abcdefg"))
-    assert numbers.explain(many) == "runs a, b, c, d and 3 more"
-
-
 def test_numbers_come_back_from_the_file_that_collect_writes(tmp_path):
     quoted = {"toy.net.drop": asdict(DROP), "toy.net.claim": asdict(Number("holds"))}
     (tmp_path / "numbers.json").write_text(json.dumps(quoted))

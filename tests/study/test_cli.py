@@ -33,8 +33,28 @@ def command(monkeypatch, capsys, tmp_path, toys):
 
 COMMANDS = [
     *("plan", "run", "collect", "verify", "publish"),
-    *("data", "doctor", "study", "book"),
+    *("data", "doctor", "study", "book", "pdf", "cite"),
 ]
+
+
+NUMBER = {"value": 0.05, "unit": "pp", "low": -0.07, "high": 0.17, "n": 10000}
+
+
+def test_a_number_is_cited_and_an_unknown_key_answered_with_the_nearest(
+    command, tmp_path
+):
+    path = tmp_path / "results" / "numbers.json"
+    path.write_text(json.dumps({"toy.net.drop": {**NUMBER, "runs": ["a" * 64]}}))
+    code, out, _ = command("cite", "toy.net.drop")
+    assert code == 0
+    lines = out.splitlines()
+    assert "interval  [-0.07, 0.17] (95 %)" in lines and "n         10,000" in lines
+    assert f"repeat    qstudy run --only {'a' * 12}" in lines
+    assert "Number toy.net.drop. In: qstudy: a reproducible study" in out
+    assert "@misc{qstudy-" in out
+    code, out, err = command("cite", "toy.net.dorp")
+    assert code == 1 and out == "" and err.count("\n") == 1
+    assert "the nearest of its keys (1): toy.net.drop" in err
 
 
 @pytest.mark.parametrize("name", COMMANDS)
