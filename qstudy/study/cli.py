@@ -149,6 +149,8 @@ def verify_command(
         if comparison.agrees is False:
             print(comparison)
     print(verify.summary(comparisons))
+    print("by machine:")
+    print(verify.machines(comparisons))
     if keep:
         trees = {"published": Store(published), "found": Store(found)}
         for path in agreement.keep(comparisons, **trees):

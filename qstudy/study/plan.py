@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from qstudy import experiments
-from qstudy.spec import RunSpec
+from qstudy.spec import RunRecord, RunSpec, Value
 from qstudy.study import runner
 from qstudy.study.store import Store
 
 
 @dataclass(frozen=True)
 class Step:
-    """A missing run; `seconds` is None where no earlier record tells."""
+    """A missing run.
+
+    `seconds` is None where no earlier record tells. `record` is the file that the run
+    will make, `parents` the keys of the missing runs that it starts from, and `alone`
+    whether runs of its task have measured time, which other work would disturb.
+    """
 
     spec: RunSpec
     seconds: float | None
+    record: Path
+    parents: tuple[str, ...] = ()
+    alone: bool = False
 
 
 def plan(
@@ -27,23 +37,42 @@ def plan(
     results: Store,
     timed: Iterable[Store] | None = None,
 ) -> list[Step]:
-    """The missing runs of `specs`, with seconds from the records of `timed`.
+    """The missing runs of `specs` and of their parents, with seconds from records.
 
-    `timed` are both trees where None is given. A record of the very run counts first;
+    Those of `timed`, or of both trees where None is given. A record of the very run counts first;
     else the median of the same experiment and task, which is a guess and the best
     there is.
     """
     earlier: dict[str, float] = {}
     alike: dict[tuple, list[float]] = {}
+    latencies: set[tuple] = set()
     for store in (results, work) if timed is None else timed:
         for experiment in experiments.ALL:
             for record in store.records(experiment.NAME, experiment.VERSION):
                 earlier[record.spec.key] = record.seconds
                 alike.setdefault(_sort(record.spec), []).append(record.seconds)
+                if any(value.unit == "ratio" for value in _timings(record)):
+                    latencies.add(_sort(record.spec)[:2])
+    wanted = runner.missing(
+        runner.with_parents(specs, work=work, results=results),
+        work=work,
+        results=results,
+    )
+    keys = {spec.key for spec in wanted}
     return [
-        Step(spec, earlier.get(spec.key) or _median(alike.get(_sort(spec))))
-        for spec in runner.missing(specs, work=work, results=results)
+        Step(
+            spec,
+            earlier.get(spec.key) or _median(alike.get(_sort(spec))),
+            work.path(spec),
+            tuple(p.key for p in runner.parents_of(spec) if p.key in keys),
+            _sort(spec)[:2] in latencies,
+        )
+        for spec in wanted
     ]
+
+
+def _timings(record: RunRecord) -> list[Value]:
+    return [value for value in record.values.values() if value.kind == "timing"]
 
 
 def _sort(spec: RunSpec) -> tuple:
@@ -92,7 +121,14 @@ def spoken(seconds: float) -> str:
 def as_json(steps: list[Step]) -> list[dict]:
     """For schedulers: the key, the seconds and the spec of each missing run."""
     return [
-        {"key": s.spec.key, "seconds": s.seconds, "spec": s.spec.as_dict()}
+        {
+            "key": s.spec.key,
+            "seconds": s.seconds,
+            "record": os.fspath(s.record),
+            "parents": list(s.parents),
+            "alone": s.alone,
+            "spec": s.spec.as_dict(),
+        }
         for s in steps
     ]
 

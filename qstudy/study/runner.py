@@ -174,19 +174,25 @@ def with_parameters(spec: RunSpec, changed: Mapping[str, Any]) -> RunSpec:
     )
 
 
+def parents_of(spec: RunSpec) -> list[RunSpec]:
+    """The runs that `spec` starts from, as its parameters name them."""
+    return [
+        RunSpec.from_dict(value)
+        for value in spec.params.values()
+        if isinstance(value, Mapping) and "experiment" in value
+    ]
+
+
 def with_parents(
     specs: Iterable[RunSpec], *, work: Store, results: Store
 ) -> list[RunSpec]:
     """`specs`, each after the parents that neither tree has."""
     ordered: dict[RunSpec, None] = {}
     for spec in specs:
-        parents = [
-            RunSpec.from_dict(value)
-            for value in spec.params.values()
-            if isinstance(value, Mapping) and "experiment" in value
-        ]
         absent = [
-            p for p in parents if work.read(p) is None and results.read(p) is None
+            p
+            for p in parents_of(spec)
+            if work.read(p) is None and results.read(p) is None
         ]
         for parent in with_parents(absent, work=work, results=results):
             ordered.setdefault(parent)

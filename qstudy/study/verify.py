@@ -16,6 +16,10 @@ from qstudy.measure.statistics import prediction_interval
 from qstudy.spec import RunRecord, Value
 from qstudy.study.store import Store
 
+# Equal to the last digit; within the rule of its kind; a ratio on the same side or with
+# overlapping interval; outside its rule; no rule.
+HOW = ("equal", "within tolerance", "only ordered", "differs", "not judged")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -33,6 +37,18 @@ class Comparison:
     rule: str
     agrees: bool | None
     systems: tuple[str, str] = ("", "")
+    machines: tuple[str, str] = ("", "")
+
+    @property
+    def how(self) -> str:
+        """One of HOW: how far the two trees agree in this value."""
+        if self.agrees is None:
+            return "not judged"
+        if not self.agrees:
+            return "differs"
+        if self.kind == "timing":
+            return "only ordered"
+        return "equal" if self.published == self.found else "within tolerance"
 
     def __str__(self) -> str:
         verdict = {True: "agrees", False: "differs", None: "not judged"}[self.agrees]
@@ -124,6 +140,7 @@ def _compare_records(
             rule=rule,
             agrees=agrees,
             systems=(published.system, found.system),
+            machines=(published.machine, found.machine),
         )
         for name, value, other, agrees, rule in made
     ]
@@ -143,4 +160,19 @@ def summary(comparisons: list[Comparison]) -> str:
                     f"  {experiment:<10} {kind:<11} compared {agree + differ:4d}, "
                     f"agreeing {agree:4d}, not comparable {unjudged:4d}"
                 )
+    return "\n".join(lines)
+
+
+def machines(comparisons: list[Comparison]) -> str:
+    """The machines of the two trees, and how many values agree how far, in a table."""
+    pairs = Counter((c.machines, c.how) for c in comparisons)
+    lines = []
+    for ours, theirs in dict.fromkeys(c.machines for c in comparisons):
+        named = f"{ours}, both" if ours == theirs else f"{ours} / {theirs}"
+        counts = ", ".join(
+            f"{pairs[(ours, theirs), how]} {how}"
+            for how in HOW
+            if pairs[(ours, theirs), how]
+        )
+        lines.append(f"  {named}: {counts}")
     return "\n".join(lines)

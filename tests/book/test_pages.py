@@ -14,7 +14,7 @@ from tests.book import books
 
 STUBS = ("fusion", "formulas", "dynamic", "static", "networks", "data", "explorer")
 STUBS += ("status", "api", "api-numerics", "api-methods", "api-experiments")
-STUBS += ("api-rooms", "api-study")
+STUBS += ("api-rooms", "api-study", "cluster")
 FRAME = ("index", "introduction", "rerun", "scope", "glossary", "references")
 KEY = re.compile(r"\{q\}`([^`:]+)")
 
@@ -91,7 +91,7 @@ def test_toc_names_the_pages_in_order():
     for chapter in chapters:
         files += [chapter["file"], *(s["file"] for s in chapter.get("sections", []))]
     chapters = "introduction fusion formulas dynamic static"
-    order = f"index {chapters} explorer rerun networks data scope glossary"
+    order = f"index {chapters} explorer rerun cluster networks data scope glossary"
     api = "api api-numerics api-methods api-experiments api-rooms api-study"
     order += f" status {api} references"
     assert files == [f"chapters/{name}" for name in order.split()]

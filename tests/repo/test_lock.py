@@ -16,7 +16,13 @@ LINES = text("requirements.lock").splitlines()
 PINS = {canonicalize_name(n): v for n, v in (line.split("==") for line in LINES)}
 WANTED = [
     *PROJECT["dependencies"],
-    *(r for extra in PROJECT["optional-dependencies"].values() for r in extra),
+    # "cluster" is for those who have one; it is in nobody's lock.
+    *(
+        r
+        for name, extra in PROJECT["optional-dependencies"].items()
+        for r in extra
+        if name != "cluster"
+    ),
 ]
 # What only PyTorch's CUDA builds ask for; the lock is the CPU's.
 CUDA = re.compile(r"(nvidia|cuda|triton)(-|$)")

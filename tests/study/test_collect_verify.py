@@ -163,3 +163,33 @@ def test_a_value_that_is_gone_differs(filled, toys, tmp_path):
     other.write(replace(record, values=fewer), machine={"label": "x"})
     wrong = [c for c in verify.compare(filled["work"], other) if c.agrees is False]
     assert [(c.name, c.found) for c in wrong] == [("count", "nothing")]
+
+
+def test_two_machines_agree_equally_within_tolerance_or_only_in_order(
+    filled, toys, tmp_path
+):
+    other = Store(tmp_path / "other")
+    spec = toys.grid("full")[6]
+    record = filled["work"].read(spec)
+    near = value(record["top1"] + 0.1, "isa", tolerance=0.5)
+    slow = {"ratio": ratio(3.0, 4.0), "count": value(-1, "exact")}
+    moved = {**record.values, "top1": near, **slow}
+    there = {"id": "b", "label": "Another CPU, x86-64 avx2"}
+    other.write(replace(record, values=moved, system="b"), machine=there)
+    found = verify.compare(filled["work"], other)
+    assert {c.name: c.how for c in found} == {
+        "count": "differs",
+        "start": "equal",
+        "top1": "within tolerance",
+        "ratio": "only ordered",
+        "ms": "not judged",
+    }
+    (line,) = verify.machines(found).splitlines()
+    assert line.endswith(
+        "/ Another CPU, x86-64 avx2: 1 equal, 1 within tolerance, 1 only ordered, "
+        "1 differs, 1 not judged"
+    )
+    (same,) = verify.machines(verify.compare(filled["work"], filled["work"])).split(
+        "\n"
+    )
+    assert ", both: " in same and "differs" not in same
