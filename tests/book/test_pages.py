@@ -15,7 +15,15 @@ from tests.book import books
 STUBS = ("fusion", "formulas", "dynamic", "static", "networks", "data", "explorer")
 STUBS += ("status", "api", "api-numerics", "api-methods", "api-experiments")
 STUBS += ("api-rooms", "api-study", "cluster")
-FRAME = ("index", "introduction", "rerun", "scope", "glossary", "references")
+FRAME = (
+    "index",
+    "introduction",
+    "training",
+    "rerun",
+    "scope",
+    "glossary",
+    "references",
+)
 KEY = re.compile(r"\{q\}`([^`:]+)")
 
 
@@ -67,12 +75,55 @@ def test_the_front_page_is_the_index_and_links_to_every_page(pages):
 def test_the_introduction_shows_its_table_and_hides_its_parameters(pages):
     page = (pages / "introduction.html").read_text()
     assert "91.23 [90.70, 91.80]" in page and 'id="tab-baselines"' in page
-    assert "0.78 [0.10, 1.50]" in page and 'id="tab-recipe"' in page
-    assert ">221<" in page and 'id="tab-training-cost"' in page
     assert "q = 13, dequantized 0.1024, error +0.0024" in page
     assert "양자화" in page
     assert 'id="verdict-rules"' in page
     assert not re.search(r'mode</span>\s*<span class="o">=', page)
+
+
+def test_the_appendix_shows_the_trials_and_what_a_step_costs(pages):
+    page = (pages / "training.html").read_text()
+    assert "0.78 [0.10, 1.50]" in page and 'id="tab-recipe"' in page
+    assert ">221<" in page and 'id="tab-training-cost"' in page
+
+
+def test_at_most_three_numbers_stand_in_a_sentence():
+    crowded = []
+    for path in sorted((books.ROOT / "chapters").glob("*.*")):
+        for sentence in sentences(path):
+            if sentence.count("{q}`") > 3:
+                crowded.append((path.name, sentence[:60]))
+    assert crowded == [], "make a table or a picture of them"
+
+
+def sentences(path):
+    """The sentences of a page, its tables and code left out."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        cells = nbformat.reads(text, as_version=4).cells
+        text = "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
+    elif path.suffix != ".md":
+        return []
+    prose = [line for line in text.splitlines() if not line.startswith("|")]
+    blocks = re.split(r"\n\s*\n", "\n".join(prose))
+    return [s for b in blocks for s in re.split(r"(?<=[.?!])\s+(?=[A-Z*(`])", b)]
+
+
+def test_cells_that_only_show_something_are_folded():
+    for path in sorted((books.ROOT / "chapters").glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            shows = re.search(r"study\.(table|figure)\(|qstudy\.chapter\(", cell.source)
+            if cell.cell_type == "code" and shows:
+                assert "hide-input" in cell.metadata.get("tags", []), cell.id
+
+
+def test_a_picture_is_the_first_thing_that_a_chapter_shows():
+    for name in ("fusion", "formulas", "dynamic", "static"):
+        path = books.ROOT / "chapters" / f"{name}.ipynb"
+        cells = nbformat.read(path, as_version=4).cells
+        kinds = [c.cell_type for c in cells[:4]]
+        assert kinds == ["markdown", "code", "code", "code"], name
+        assert cells[3].source.startswith("study.figure("), name
 
 
 def test_the_bibliography_holds_every_entry(pages):
@@ -91,7 +142,9 @@ def test_toc_names_the_pages_in_order():
     for chapter in chapters:
         files += [chapter["file"], *(s["file"] for s in chapter.get("sections", []))]
     chapters = "introduction fusion formulas dynamic static"
-    order = f"index {chapters} explorer rerun cluster networks data scope glossary"
+    order = (
+        f"index {chapters} explorer rerun cluster networks training data scope glossary"
+    )
     api = "api api-numerics api-methods api-experiments api-rooms api-study"
     order += f" status {api} references"
     assert files == [f"chapters/{name}" for name in order.split()]

@@ -99,6 +99,28 @@ def test_the_status_page_has_every_table_and_figure_and_finds_none_stale(html):
     assert stale == {}
 
 
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        (["phone"], "scope"),
+        (["arm"], "scope"),
+        (["android"], "scope"),
+        (["4", "bit"], "glossary"),
+        (["4", "bit"], "explorer"),
+        (["양자화"], "glossary"),
+        (["양자화"], "static"),
+    ],
+)
+def test_the_search_finds_what_readers_ask_for(html, words, page):
+    script = (html / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(script.removeprefix("Search.setIndex(").removesuffix(")"))
+    found = set(range(len(index["docnames"])))
+    for word in words:
+        places = index["terms"].get(word, [])
+        found &= set(places if isinstance(places, list) else [places])
+    assert f"chapters/{page}" in {index["docnames"][place] for place in found}
+
+
 def test_the_notebook_for_download_is_the_source_and_not_the_executed_one(html):
     for path in (repository() / "chapters").glob("*.ipynb"):
         page = (html / "chapters" / f"{path.stem}.html").read_text(encoding="utf-8")
