@@ -39,9 +39,9 @@ def plan(
 ) -> list[Step]:
     """The missing runs of `specs` and of their parents, with seconds from records.
 
-    Those of `timed`, or of both trees where None is given. A record of the very run counts first;
-    else the median of the same experiment and task, which is a guess and the best
-    there is.
+    Those of `timed`, or of both trees where None is given. A record of the very run
+    counts first; else the median of the same experiment and task, which is a guess and
+    the best there is.
     """
     earlier: dict[str, float] = {}
     alike: dict[tuple, list[float]] = {}
