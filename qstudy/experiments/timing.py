@@ -44,33 +44,50 @@ def measure(
         )
 
 
-def baselines(result: LatencyResult, *, batch: int | None = None) -> dict[str, str]:
-    """Baseline name -> the candidate that is it: "fp32:eager" and the fastest of each.
+Pairs = Sequence[tuple[str, str, str]]
 
-    A baseline of which no candidate was timed is left out. `batch` may be left out
-    where only one was timed.
+
+def against_baselines(result: LatencyResult) -> Callable[[int], Pairs]:
+    """`values`' pairs: every candidate against each baseline that was timed.
+
+    Baselines are "fp32:eager" and the fastest fp32 and bf16 at the batch.
     """
-    found = {}
-    if "fp32:eager" in result.medians:
-        found["eager_fp32"] = "fp32:eager"
-    for precision in ("fp32", "bf16"):
-        timed = [name for name in result.medians if name.startswith(f"{precision}:")]
-        if timed:
-            found[f"best_{precision}"] = latency.fastest(result, timed, batch=batch)
-    return found
+
+    def pairs(batch: int) -> Pairs:
+        found = {}
+        if "fp32:eager" in result.medians:
+            found["eager_fp32"] = "fp32:eager"
+        for precision in ("fp32", "bf16"):
+            timed = [
+                name for name in result.medians if name.startswith(f"{precision}:")
+            ]
+            if timed:
+                found[f"best_{precision}"] = latency.fastest(result, timed, batch=batch)
+        return [
+            (name, baseline, candidate)
+            for name, baseline in found.items()
+            for candidate in result.medians
+        ]
+
+    return pairs
 
 
-def values(result: LatencyResult, pairs: Sequence[tuple[str, str, str]]) -> dict:
-    """ms of every candidate, and a "ratio/<name>/<candidate>" for each of `pairs`.
+def values(
+    result: LatencyResult, pairs: Pairs | Callable[[int], Pairs]
+) -> dict[str, Value]:
+    """ms of every candidate, and a "ratio/<name>/<candidate>/b<batch>" for each pair.
 
-    A pair is (baseline's name, baseline candidate, candidate).
+    A pair is (baseline's name, baseline candidate, candidate); `pairs` are those of
+    every batch, or a function that gives those of one.
     """
     made = latency.to_values(result)
-    for name, baseline, candidate in pairs:
-        ratio = latency.ratio(result, baseline, candidate)
-        made[f"ratio/{name}/{candidate}"] = Value(
-            ratio.value, "ratio", "timing", ratio.low, ratio.high
-        )
+    for batch in next(iter(result.medians.values())):
+        chosen = pairs(batch) if callable(pairs) else pairs
+        for name, baseline, candidate in chosen:
+            ratio = latency.ratio(result, baseline, candidate, batch=batch)
+            made[f"ratio/{name}/{candidate}/b{batch}"] = Value(
+                ratio.value, "ratio", "timing", ratio.low, ratio.high
+            )
     return made
 
 
@@ -82,9 +99,8 @@ def rows(record: RunRecord) -> list[dict[str, Any]]:
         sort, _, rest = key.partition("/")
         if sort != "ratio":
             continue
-        baseline, candidate, *sized = rest.split("/")
-        # A run of several batches says in each key which one is meant.
-        batch = int(sized[0][1:]) if sized else params["batch"]
+        baseline, candidate, sized = rest.split("/")
+        batch = int(sized.removeprefix("b"))
         ms = record.values[f"ms/{candidate}/b{batch}"]
         made.append(
             {

@@ -6,13 +6,11 @@ from typing import Any
 
 from qstudy.experiments import timing
 from qstudy.experiments.dynamic import forms, inputs
-from qstudy.spec import Context, RunSpec, Value, Values
+from qstudy.spec import Context, RunSpec, Values
 
 
 def latency(spec: RunSpec, ctx: Context) -> Values:
     """Every candidate's time at every batch, and its ratios to the baselines."""
-    from qstudy.measure import latency as measure
-
     params = spec.params
     weights = ""
     if params["model"] == "minilm":
@@ -29,15 +27,7 @@ def latency(spec: RunSpec, ctx: Context) -> Values:
             "length": params["length"],
         },
     )
-    values = measure.to_values(result)
-    for batch in params["batches"]:
-        for name, baseline in timing.baselines(result, batch=batch).items():
-            for candidate in result.medians:
-                ratio = measure.ratio(result, baseline, candidate, batch=batch)
-                values[f"ratio/{name}/{candidate}/b{batch}"] = Value(
-                    ratio.value, "ratio", "timing", ratio.low, ratio.high
-                )
-    return Values(values=values)
+    return Values(values=timing.values(result, timing.against_baselines(result)))
 
 
 def timed_forward(

@@ -80,12 +80,7 @@ def _latency(spec: RunSpec, ctx: Context) -> Values:
             "calibration": str(calibration),
         },
     )
-    pairs = [
-        (name, baseline, candidate)
-        for name, baseline in timing.baselines(result).items()
-        for candidate in result.medians
-    ]
-    return Values(values=timing.values(result, pairs))
+    return Values(values=timing.values(result, timing.against_baselines(result)))
 
 
 def timed_forward(

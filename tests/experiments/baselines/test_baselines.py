@@ -162,7 +162,7 @@ def test_a_step_is_compared_with_the_plain_one():
     times = (48, 40, 32, 24, 16, 12, 10, 20)
     for name, ms in zip(CANDIDATES, times, strict=True):
         values[f"ms/{name}/b128"] = Value(ms, "ms", "timing", ms, ms)
-        values[f"ratio/{BASELINE}/{name}"] = Value(
+        values[f"ratio/{BASELINE}/{name}/b{spec.params['batch']}"] = Value(
             48 / ms, "ratio", "timing", 48 / ms - 1, 48 / ms + 1
         )
     made = baselines.tables([record(spec, Values(values=values))])

@@ -426,7 +426,7 @@ def test_a_calibrator_s_cost_is_told_a_value():
     values = Values(
         {
             "ms/calibrator:max/b1": ms,
-            "ratio/observer_histogram/calibrator:max": ratio,
+            "ratio/observer_histogram/calibrator:max/b1": ratio,
         }
     )
     timed = [record(spec, values)]
