@@ -211,6 +211,18 @@ class Number:
     runs: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What an experiment declares of the networks that its runs keep.
+
+    `limits` stands in each model card. `load(record, path)` builds the network of a
+    record from its checkpoint, in eval mode.
+    """
+
+    limits: str
+    load: Callable[[RunRecord, Path], Any]
+
+
 class Context(Protocol):
     """What the runner hands to `run`: the only way to inputs, so that all are noted."""
 
@@ -240,12 +252,14 @@ class Context(Protocol):
 class Experiment(Protocol):
     """What a package in qstudy.experiments offers to the study.
 
-    `PARAMETERS` are the chapter's own parameters with their defaults.
+    `PARAMETERS` are the chapter's own parameters with their defaults; `TRAINED` is
+    None for an experiment that keeps no networks.
     """
 
     NAME: str
     VERSION: int
     PARAMETERS: dict[str, Any]
+    TRAINED: Trained | None
 
     def grid(self, mode: str) -> list[RunSpec]: ...
 

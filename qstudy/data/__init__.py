@@ -34,6 +34,7 @@ from qstudy.data.splits import SPLITS
 __all__ = [
     "DATASETS",
     "SPLITS",
+    "TERMS",
     "TEXTS",
     "DataError",
     "DatasetState",
@@ -47,6 +48,13 @@ __all__ = [
 
 DATASETS = ("cifar10", "synthetic")
 TEXTS = ("brown", "synthetic_text")
+# What may be done with them, in the words that follow "trained on" in a model card.
+TERMS = {
+    "cifar10": "CIFAR-10, which names no licence",
+    "brown": "the Brown corpus, whose README permits redistribution",
+    "synthetic": "generated images, which are free",
+    "synthetic_text": "generated text, which is free",
+}
 
 
 def load(

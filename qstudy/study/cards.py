@@ -9,31 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qstudy import data, experiments
 from qstudy.report.numbers import counted
 from qstudy.spec import RunRecord
-from qstudy.study.networks import stage_of
+from qstudy.study.networks import method_of, stage_of
 from qstudy.study.store import Store, checkpoint_of
 from qstudy.study.tree import write_atomically
 
-_TERMS = {
-    "cifar10": "CIFAR-10, which names no licence",
-    "brown": "the Brown corpus, whose README permits redistribution",
-}
 _SCORES = {
     "top1": "Top-1 accuracy",
     "validation_top1": "Top-1 accuracy",
     "validation_perplexity": "Perplexity",
-}
-_LIMITS = {
-    "baselines": (
-        "Made to be quantized and compared, not to be used: photographs of 32 by 32 "
-        "pixels in ten classes, one recipe, one run. The interval is over images "
-        "and says nothing about another seed."
-    ),
-    "dynamic": (
-        "Made to be quantized and compared, not to be used: American English of 1961, "
-        "a million words, one run. The score says nothing about other text."
-    ),
 }
 
 
@@ -79,8 +65,8 @@ def card(record: RunRecord) -> str:
         "SHA-256": f"`{sha}`",
         "Run": f"`{record.spec.key}`, commit `{record.commit[:12]}`",
         "Versions": ", ".join(f"{k} {v}" for k, v in sorted(record.versions.items())),
-        "Licence": f"MIT for the weights; trained on {_TERMS.get(dataset, dataset)}",
-        "Limits": _LIMITS[record.spec.experiment],
+        "Licence": f"MIT for the weights; trained on {data.TERMS[dataset]}",
+        "Limits": experiments.by_name(record.spec.experiment).TRAINED.limits,
     }
     lines = "\n".join(f"* **{key}:** {value}" for key, value in rows.items())
     return f"## {Path(name).stem}\n\n{lines}\n"
@@ -91,7 +77,7 @@ def _network(record: RunRecord) -> str:
     said = "linear head on MiniLM's embedding" if model == "minilm" else model
     if "parameters" in record.values:
         said += f", {record['parameters']:,} parameters"
-    return f"{said}, fp32"
+    return f"{said}, {method_of(record)}"
 
 
 def _settings(recipe: dict[str, Any]) -> str:
@@ -119,7 +105,9 @@ def _scores(record: RunRecord) -> dict[str, str]:
 
 def _call(record: RunRecord) -> str:
     params = record.spec.params
+    how = method_of(record)
+    told = "" if how == "fp32" else f', method="{how}"'
     return (
         f'qstudy.load("{params["model"]}", seed={record.spec.seed}, '
-        f'stage="{stage_of(record)}")'
+        f'stage="{stage_of(record)}"{told})'
     )

@@ -7,10 +7,9 @@ language_model = qstudy.load("lstm")
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qstudy.experiments import baselines, dynamic
+from qstudy import experiments
 from qstudy.spec import RunRecord
 from qstudy.study.store import Store, checkpoint_of
 from qstudy.study.tree import StudyError, results_root
@@ -23,12 +22,18 @@ STAGES = ("published", "dev")
 
 
 def load(
-    model: str, *, seed: int = 0, stage: str = "", results: str | os.PathLike = ""
+    model: str,
+    *,
+    seed: int = 0,
+    stage: str = "",
+    method: str = "fp32",
+    results: str | os.PathLike = "",
 ) -> nn.Module:
-    """The fp32 network `model` that was trained with `seed`, in eval mode.
+    """The network `model` that was trained with `seed` by `method`, in eval mode.
 
     `model` is a ResNet of the baselines, "lstm", "mlp" or "minilm"; the last is the
     encoder, fetched through the data layer, with the head that was trained on it.
+    `method` is "fp32", or the name of another training with its bits, as "qat-w4a4".
     `stage` is one of STAGES; "" takes the first that there is, and text networks have
     the first alone. `results` is a results tree ("": the repository's). The
     checkpoint's SHA-256 is checked against the record of the run that made it. Raises
@@ -46,7 +51,8 @@ def load(
     store = Store(results_root(results))
     kept = [
         r
-        for experiment in (baselines, dynamic)
+        for experiment in experiments.ALL
+        if experiment.TRAINED is not None
         for r in store.records(experiment.NAME, experiment.VERSION)
         if checkpoint_of(r) is not None
     ]
@@ -54,44 +60,20 @@ def load(
         r
         for r in kept
         if (r.spec.params["model"], r.spec.seed) == (model, seed)
+        and method_of(r) == method
         and stage in ("", stage_of(r))
     ]
     if not fitting:
         there = ", ".join(sorted(_name(r) for r in kept)) or "none"
-        wanted = f"{model}{', ' + stage if stage else ''}, seed {seed}"
+        how = "" if method == "fp32" else f" by {method}"
+        wanted = f"{model}{how}{', ' + stage if stage else ''}, seed {seed}"
         raise StudyError(
             f"there is no trained network {wanted} in {store.root}; there are: {there}"
         )
     chosen = min(fitting, key=lambda r: STAGES.index(stage_of(r)))
     path = store.checkpoint(chosen)
-    if chosen.spec.experiment == dynamic.NAME:
-        return _text_network(chosen, path).eval()
-    from qstudy.models import zoo  # loads torch, which naming what there is need not
-
-    network = zoo.build(model)
-    zoo.load_checkpoint(network, path)
-    return network.eval()
-
-
-def _text_network(record: RunRecord, path: Path) -> nn.Module:
-    """The LSTM or MLP of `record`, or its head behind the encoder that it reads."""
-    from torch import nn
-
-    from qstudy.data import weights
-    from qstudy.experiments.dynamic import inputs as dynamic_inputs
-    from qstudy.models import text
-
-    model = record.spec.params["model"]
-    if model.endswith("lstm"):
-        network = text.build(model)
-    else:
-        network = dynamic_inputs.classifier(record.spec)
-    text.load_weights(network, path)
-    if not dynamic_inputs.is_encoder(model):
-        return network
-    encoder = text.build(model)
-    text.load_weights(encoder, weights.path(model))
-    return nn.Sequential(encoder, network)
+    experiment = experiments.by_name(chosen.spec.experiment)
+    return experiment.TRAINED.load(chosen, path)
 
 
 def stage_of(record: RunRecord) -> str:
@@ -99,7 +81,17 @@ def stage_of(record: RunRecord) -> str:
     return record.spec.params.get("stage", STAGES[0])
 
 
+def method_of(record: RunRecord) -> str:
+    """How a network was trained, with its bits: "fp32", "finetune", "qat-w4a4"."""
+    params = record.spec.params
+    width = f"-{params['width']}" if "width" in params else ""
+    return params.get("method", "fp32") + width
+
+
 def _name(record: RunRecord) -> str:
+    how = method_of(record)
+    told = "" if how == "fp32" else f"{how}, "
     return (
-        f"{record.spec.params['model']} ({stage_of(record)}, seed {record.spec.seed})"
+        f"{record.spec.params['model']} ({told}{stage_of(record)}, "
+        f"seed {record.spec.seed})"
     )

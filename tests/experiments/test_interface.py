@@ -21,6 +21,8 @@ def test_it_offers_every_member_that_the_study_calls(experiment: ModuleType):
     for name, kind in inspect.get_annotations(Experiment, eval_str=True).items():
         value = getattr(experiment, name)
         assert isinstance(value, getattr(kind, "__origin__", kind)), name
+    kept = any("recipe" in s.params for s in experiment.grid("full"))
+    assert kept == (experiment.TRAINED is not None)
     for name, function in inspect.getmembers(Experiment, inspect.isfunction):
         if name.startswith("_"):
             continue
@@ -52,7 +54,8 @@ def test_the_interface_names_every_member_that_the_study_calls():
 def test_its_modules_are_the_rooms_or_named_after_one(experiment: ModuleType):
     folder = Path(experiment.__file__).parent
     named = {path.stem for path in folder.glob("*.py")} - {"__init__"}
-    own = {"recipe", "forms", "inputs"}  # configuration that several rooms read
+    # Configuration that several rooms read, and what is declared of networks kept.
+    own = {"recipe", "forms", "inputs", "trained"}
     assert named >= ROOMS
     assert {name for name in named if name.partition("_")[0] not in ROOMS} <= own
 

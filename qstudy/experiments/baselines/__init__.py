@@ -20,12 +20,14 @@ from qstudy.experiments.baselines.numbers import numbers
 from qstudy.experiments.baselines.recipe import SEEDS
 from qstudy.experiments.baselines.tables import tables
 from qstudy.experiments.baselines.tasks import run
+from qstudy.experiments.baselines.trained import TRAINED
 
 # dev, published and smoke name the networks that the other chapters start from.
 __all__ = [
     "NAME",
     "PARAMETERS",
     "SEEDS",
+    "TRAINED",
     "VERSION",
     "dev",
     "figures",

@@ -12,10 +12,12 @@ from qstudy.experiments.dynamic.grid import NAME, PARAMETERS, VERSION, grid
 from qstudy.experiments.dynamic.numbers import numbers
 from qstudy.experiments.dynamic.tables import tables
 from qstudy.experiments.dynamic.tasks import run
+from qstudy.experiments.dynamic.trained import TRAINED
 
 __all__ = [
     "NAME",
     "PARAMETERS",
+    "TRAINED",
     "VERSION",
     "figures",
     "grid",

@@ -9,7 +9,7 @@ exceeds 16 bits. `errors`: what each bit width, range and granularity loses.
 """
 
 from qstudy.experiments.formulas.figures import figures
-from qstudy.experiments.formulas.grid import NAME, PARAMETERS, VERSION, grid
+from qstudy.experiments.formulas.grid import NAME, PARAMETERS, TRAINED, VERSION, grid
 from qstudy.experiments.formulas.numbers import numbers
 from qstudy.experiments.formulas.tables import tables
 from qstudy.experiments.formulas.tasks import run
@@ -17,6 +17,7 @@ from qstudy.experiments.formulas.tasks import run
 __all__ = [
     "NAME",
     "PARAMETERS",
+    "TRAINED",
     "VERSION",
     "figures",
     "grid",

@@ -10,6 +10,7 @@ from qstudy.spec import RunSpec
 
 NAME = "formulas"
 VERSION = 1
+TRAINED = None  # it keeps no networks
 PARAMETERS: dict[str, Any] = {"images": 500}
 ENGINES = ("fbgemm", "x86", "onednn", "qnnpack", "onnxruntime")
 # Of a package that is no dependency here (engines.tflite): in full mode alone.

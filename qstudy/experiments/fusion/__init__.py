@@ -7,7 +7,7 @@ folding. `rounding`: what those errors cost in accuracy, weights alone rounded.
 """
 
 from qstudy.experiments.fusion.figures import figures
-from qstudy.experiments.fusion.grid import NAME, PARAMETERS, VERSION, grid
+from qstudy.experiments.fusion.grid import NAME, PARAMETERS, TRAINED, VERSION, grid
 from qstudy.experiments.fusion.numbers import numbers
 from qstudy.experiments.fusion.tables import tables
 from qstudy.experiments.fusion.tasks import run
@@ -15,6 +15,7 @@ from qstudy.experiments.fusion.tasks import run
 __all__ = [
     "NAME",
     "PARAMETERS",
+    "TRAINED",
     "VERSION",
     "figures",
     "grid",

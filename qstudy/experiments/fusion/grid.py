@@ -10,6 +10,7 @@ from qstudy.spec import RunSpec
 NAME = "fusion"
 VERSION = 1
 # Whose published weights the ranges are read from: a name of qstudy.data.weights.
+TRAINED = None  # it keeps no networks
 PARAMETERS: dict[str, Any] = {"pretrained": "efficientnet_lite0"}
 MODELS = ("resnet20", "resnet18", "mobilenet_v2")
 VARIANTS = ("unfused", "fused")

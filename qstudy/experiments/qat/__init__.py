@@ -10,10 +10,12 @@ from qstudy.experiments.qat.grid import NAME, PARAMETERS, VERSION, grid
 from qstudy.experiments.qat.numbers import numbers
 from qstudy.experiments.qat.tables import tables
 from qstudy.experiments.qat.tasks import run
+from qstudy.experiments.qat.trained import TRAINED
 
 __all__ = [
     "NAME",
     "PARAMETERS",
+    "TRAINED",
     "VERSION",
     "figures",
     "grid",

@@ -7,7 +7,7 @@ that every drop is a paired comparison on the same images.
 """
 
 from qstudy.experiments.static.figures import figures
-from qstudy.experiments.static.grid import NAME, PARAMETERS, VERSION, grid
+from qstudy.experiments.static.grid import NAME, PARAMETERS, TRAINED, VERSION, grid
 from qstudy.experiments.static.numbers import numbers
 from qstudy.experiments.static.tables import tables
 from qstudy.experiments.static.tasks import run
@@ -15,6 +15,7 @@ from qstudy.experiments.static.tasks import run
 __all__ = [
     "NAME",
     "PARAMETERS",
+    "TRAINED",
     "VERSION",
     "figures",
     "grid",

@@ -9,6 +9,7 @@ from qstudy.spec import RunSpec
 
 NAME = "static"
 VERSION = 1
+TRAINED = None  # it keeps no networks
 PARAMETERS: dict[str, Any] = {"calibration_images": 512}
 # The configuration that prose and front page quote, fixed before it was measured.
 HEADLINE = {
