@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from qstudy.experiments import columns
 from qstudy.experiments.qat.grid import NAME
 from qstudy.spec import Number
 
@@ -14,7 +15,5 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     for row in tables.get("qat_recipe.csv", pd.DataFrame()).itertuples():
         width = f"w{row.weight_bits}a{row.activation_bits}"
         key = f"{NAME}.recipe.{row.model}.{row.method}.{width}.lr{row.peak_lr:g}.top1"
-        quoted[key] = Number(
-            row.top1, "%", 2, row.top1_lo, row.top1_hi, row.n, (row.run,)
-        )
+        quoted[key] = columns.number(row, "top1", "%")
     return quoted

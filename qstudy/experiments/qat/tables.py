@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from qstudy.experiments import columns
 from qstudy.spec import RunRecord
 
 
@@ -16,7 +17,8 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         return {}
     frame = pd.DataFrame(rows)
     order = ["model", "weight_bits", "activation_bits", "method", "peak_lr", "seed"]
-    frame = frame.sort_values(order, ascending=[True, False, False, True, True, True])
+    rising = [True, False, False, True, True, True]
+    frame = frame.sort_values(order, ascending=rising, kind="stable")
     return {"qat_recipe.csv": frame.reset_index(drop=True)}
 
 
@@ -41,9 +43,7 @@ def _row(record: RunRecord) -> dict[str, Any]:
         "threads": params["threads"],
         "peak_lr": recipe.get("peak_lr", 0.0),
         "train_loss": record.values["loss"].value if "loss" in record.values else None,
-        "top1": record["top1"],
-        "top1_lo": record.values["top1"].low,
-        "top1_hi": record.values["top1"].high,
+        **columns.interval("top1", record.values["top1"]),
         "origin": record.origin,
         "run": record.spec.key,
     }
