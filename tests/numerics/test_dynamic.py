@@ -41,7 +41,7 @@ def test_every_kernel_gives_the_same_bits(
 ):
     linear, generator = layer(inputs, outputs, bias=bias, seed=seed)
     x = torch.randn(rows, inputs, generator=generator) * 2 + offset
-    outcome = kernels.compare(kernel, linear, x)
+    outcome = kernels.compare(kernel, linear, [x])
     assert outcome.count == rows * outputs and outcome.differing == 0
 
 
@@ -53,7 +53,7 @@ def test_the_order_of_the_last_multiplications_is_seen():
     codes, scale = kernels.quantized_weight(
         linear.weight.detach(), granularity=kernel.granularity
     )
-    theirs = kernels.theirs(kernel, linear, x)
+    theirs = kernels.theirs(kernel, linear)(x)
     other = dynamic_linear(
         x,
         codes,

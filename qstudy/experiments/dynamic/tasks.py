@@ -174,10 +174,9 @@ def kernels(spec: RunSpec, ctx: Context) -> Values:
         for kernel in asked.kernels():
             count = differing = 0
             for path, seen in seen_by.items():
-                for x in seen:
-                    outcome = asked.compare(kernel, encoder.get_submodule(path), x)
-                    count += outcome.count
-                    differing += outcome.differing
+                outcome = asked.compare(kernel, encoder.get_submodule(path), seen)
+                count += outcome.count
+                differing += outcome.differing
             values[f"compared/{kernel.name}"] = Value(count, "count", "exact")
             values[f"differing/{kernel.name}"] = Value(
                 differing, "count", "isa", tolerance=count

@@ -7,6 +7,7 @@ are compared bit by bit.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -81,27 +82,40 @@ def quantized_weight(weight: Tensor, *, granularity: str) -> tuple[Tensor, Tenso
     return quantize(weight, chosen, invert=True).to(torch.int8), chosen.scale
 
 
-def ours(kernel: Kernel, linear: nn.Linear, x: Tensor) -> Tensor:
-    """float32 (N, C) by the study's arithmetic, under `kernel`'s rules."""
+Forward = Callable[[Tensor], Tensor]
+
+
+def ours(kernel: Kernel, linear: nn.Linear) -> Forward:
+    """float32 (N, K) to (N, C) by the study's arithmetic, under `kernel`'s rules."""
     codes, scale = quantized_weight(
         linear.weight.detach(), granularity=kernel.granularity
     )
-    return dynamic_linear(
-        x,
-        codes,
-        scale,
-        None if linear.bias is None else linear.bias.detach(),
-        activation="per_token" if kernel.engine == "torchao" else "per_tensor",
-        activation_bits=kernel.activation_bits,
-        order=ORDERS[kernel.engine],
-    )
+    bias = None if linear.bias is None else linear.bias.detach()
+
+    def forward(x: Tensor) -> Tensor:
+        return dynamic_linear(
+            x,
+            codes,
+            scale,
+            bias,
+            activation="per_token" if kernel.engine == "torchao" else "per_tensor",
+            activation_bits=kernel.activation_bits,
+            order=ORDERS[kernel.engine],
+        )
+
+    return forward
 
 
-def theirs(kernel: Kernel, linear: nn.Linear, x: Tensor) -> Tensor:
-    """float32 (N, C) by the kernel itself; ValueError for an engine not here."""
+def theirs(kernel: Kernel, linear: nn.Linear) -> Forward:
+    """The same by the kernel itself; ValueError for an engine not here."""
     if kernel.engine == "torchao":
-        with torch.inference_mode():
-            return dynamic.quantize_torchao(nn.Sequential(linear))(x)
+        quantized = dynamic.quantize_torchao(nn.Sequential(linear))
+
+        def forward(x: Tensor) -> Tensor:
+            with torch.inference_mode():
+                return quantized(x)
+
+        return forward
     codes, scale = quantized_weight(
         linear.weight.detach(), granularity=kernel.granularity
     )
@@ -116,12 +130,22 @@ def theirs(kernel: Kernel, linear: nn.Linear, x: Tensor) -> Tensor:
                 codes, scale.double(), zeros, 0
             )
         weight = torch.ops.quantized.linear_prepack(packed, linear.bias)
-        return torch.ops.quantized.linear_dynamic(
-            x, weight, kernel.activation_bits == 7
-        )
+
+    def by_engine(x: Tensor) -> Tensor:
+        with legacy.engine(kernel.engine):
+            return torch.ops.quantized.linear_dynamic(
+                x, weight, kernel.activation_bits == 7
+            )
+
+    return by_engine
 
 
-def compare(kernel: Kernel, linear: nn.Linear, x: Tensor) -> Outcome:
-    """Both on float32 `x` (N, K)."""
-    a, b = ours(kernel, linear, x), theirs(kernel, linear, x)
-    return Outcome(a.numel(), int((a != b).sum()))
+def compare(kernel: Kernel, linear: nn.Linear, inputs: Iterable[Tensor]) -> Outcome:
+    """Both on each float32 (N, K) of `inputs`; the weight is quantized once for all."""
+    mine, other = ours(kernel, linear), theirs(kernel, linear)
+    count = differing = 0
+    for x in inputs:
+        a, b = mine(x), other(x)
+        count += a.numel()
+        differing += int((a != b).sum())
+    return Outcome(count, differing)

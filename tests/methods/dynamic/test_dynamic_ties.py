@@ -29,5 +29,5 @@ def test_ties_fall_as_in_the_kernel(kernel):
     for seed in range(20):
         x = beside_ties(kernel, seed)
         torch.manual_seed(seed)
-        outcome = kernels.compare(kernel, nn.Linear(x.shape[1], 8), x)
+        outcome = kernels.compare(kernel, nn.Linear(x.shape[1], 8), [x])
         assert outcome.count == 48 and outcome.differing == 0, seed
