@@ -1,6 +1,7 @@
 """The code that readers are told to copy runs as it stands."""
 
 import re
+import shutil
 
 import nbformat
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from qstudy.models.resnet import resnet
+from qstudy.report import numbers
 from qstudy.study.tree import repository
 
 
@@ -28,6 +30,21 @@ class Small(nn.Module):
         return self.fc(self.pool(self.relu1(self.bn1(self.conv1(x)))).flatten(1))
 
 
+class Depthwise(nn.Module):
+    """What the study's ResNets have not: a depthwise layer and an addition of two."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, 1, 1, groups=8)
+        self.conv3, self.bn = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
+        self.fc = nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = self.conv1(x).relu()
+        x = (self.bn(self.conv3(self.conv2(x))) + x).relu()
+        return self.fc(x.mean((2, 3)))
+
+
 @pytest.fixture
 def batches():
     return [torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))]
@@ -43,16 +60,30 @@ def engine():
 # torch.ao's own default observers and quantized tensors announce their removal.
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_quantize_your_own_model(batches):
-    eager, own = snippets("static")
+    eager, _ = snippets("static")
     assert len([line for line in eager.splitlines() if line.strip()]) <= 11
     names = {"model": Small(), "calibration_batches": batches}
     exec(eager, names)
     kind = type(names["quantized"].module.conv1).__module__
     assert "quantized" in kind
     assert names["quantized"](batches[0]).shape == (4, 10)
-    names = {"model": resnet(8), "calibration_batches": batches}
-    exec(own, names)
-    assert names["quantized"](batches[0]).shape == (4, 10)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
+@pytest.mark.parametrize("network", ["small", "depthwise"])
+def test_quantize_any_model_by_export(batches, network):
+    pytest.importorskip("torchao", reason="the extra `engines` is not installed")
+    _, export = snippets("static")
+    model = Small() if network == "small" else Depthwise()
+    labelled = [(batch, torch.arange(4)) for batch in batches]
+    names = {"model": model, "calibration_batches": labelled, "images": batches[0]}
+    exec(export, names)
+    assert names["int8"] == (2 if network == "small" else 4)
+    with torch.inference_mode():
+        both = [names["logits"].flatten(), model.eval()(batches[0]).flatten()]
+    assert torch.corrcoef(torch.stack(both))[0, 1].item() > 0.99
+    with pytest.raises(AssertionError, match="float kernels ran"):
+        exec(export.replace("forward = compiled(quantized)", "forward = model"), names)
 
 
 def test_fold_a_network_of_your_own(batches):
@@ -79,3 +110,12 @@ def test_find_a_range_for_activations_of_your_own(batches):
     plain = (positive[0] / step).round() * step
     errors = [((x - positive[0]) ** 2).mean() for x in (rounded, plain)]
     assert errors[0] < errors[1]
+
+
+def test_a_ratio_is_not_followed_by_times():
+    """A ratio prints as "1.08×": "times" behind it would be said twice."""
+    quoted = numbers.load(repository() / "results")
+    for page in (repository() / "chapters").glob("*.[im]*"):
+        text = page.read_text(encoding="utf-8")
+        for key in re.findall(r"\{q\}`([^`]+)`\s+times\b", text):
+            assert quoted[numbers.split_key(key)[0]].unit != "×", f"{page.name}: {key}"
