@@ -84,8 +84,8 @@ def _roofline(frame: pd.DataFrame) -> Figure:
         alt=f"Speed of one linear layer against rows of input. {'; '.join(told)}.",
         caption=(
             f"With one row the {widths[-1]} × {widths[-1]} layer is bound by reading "
-            f"its weights and int8 is {small:.1f} times as fast as fp32; with "
-            f"{chosen.batch.max()} rows the arithmetic decides and it is {large:.1f} "
+            f"its weights and int8 is {small:.2f} times as fast as fp32; with "
+            f"{chosen.batch.max()} rows the arithmetic decides and it is {large:.2f} "
             "times. Dotted: the roof, by the fastest reading of weights and "
             "each precision's best arithmetic. "
             f"Rows {', '.join(map(str, sorted(chosen.batch.unique())))}; medians of "
@@ -96,8 +96,8 @@ def _roofline(frame: pd.DataFrame) -> Figure:
 
 
 def _gain(rows: pd.DataFrame, width: int) -> float:
-    ms = rows[rows.width == width].set_index("precision").ms
-    return float(ms["fp32"] / ms["int8"])
+    """The ratio of the table and the text: paired by process, not that of medians."""
+    return float(rows[rows.width == width].set_index("precision").ratio["int8"])
 
 
 def _size(frame: pd.DataFrame) -> Figure:
