@@ -7,13 +7,12 @@ in float32 and in bfloat16, and the fastest of each is the baseline to print.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, fx, nn
 
-from qstudy.methods import fusion
+from qstudy.methods import fusion, plain
 from qstudy.methods.frozen import Forward, compile_frozen
 
 FP32_CANDIDATES = ("eager", "channels_last", "channels_last_fused", "compiled")
@@ -37,12 +36,12 @@ def eager(model: nn.Module, *, precision: str = "fp32") -> Forward:
     inference_mode. `precision` is a key of PRECISIONS and is that of every weight and
     activation; folding is done in the network's own. Raises ValueError for another.
     """
-    return _forward(copy.deepcopy(model), torch.contiguous_format, precision)
+    return _forward(plain.copied(model), torch.contiguous_format, precision)
 
 
 def channels_last(model: nn.Module, *, precision: str = "fp32") -> Forward:
     """`eager` with weights and activations stored NHWC, which the kernels prefer."""
-    return _forward(copy.deepcopy(model), torch.channels_last, precision)
+    return _forward(plain.copied(model), torch.channels_last, precision)
 
 
 def channels_last_fused(model: nn.Module, *, precision: str = "fp32") -> Forward:

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from qstudy.methods import fp32, frozen
 
@@ -76,3 +77,10 @@ def test_the_names_are_those_of_the_functions():
     for name in fp32.FP32_CANDIDATES + fp32.BF16_CANDIDATES:
         assert callable(getattr(fp32, name))
     assert frozen.Forward is fp32.Forward
+
+
+@pytest.mark.parametrize("how", UNCOMPILED)
+def test_a_pruned_network_is_refused_with_the_way_out(resnet8, how):
+    prune.l1_unstructured(resnet8.conv1, "weight", 0.5)
+    with pytest.raises(ValueError, match=r"Conv2d 'conv1' .*prune\.remove"):
+        fp32.candidate(resnet8, how)
