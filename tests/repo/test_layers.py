@@ -1,6 +1,7 @@
 """Imports point down the floors of qstudy/README.md, and reading needs no torch."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -140,3 +141,11 @@ def test_reading_imports_no_torch(module):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode() or f"{module} imports torch"
+
+
+def test_accuracy_is_computed_in_one_place():
+    """Predictions and what is right come from measure.accuracy, ties and all."""
+    wrong = re.compile(r"predict\w*\(.*\)\.argmax|== labels|\(predict\w* == ")
+    for path in sorted((ROOT / "qstudy" / "experiments").rglob("*.py")):
+        found = wrong.findall(path.read_text(encoding="utf-8"))
+        assert not found, f"{path.name}: {found}"

@@ -40,7 +40,7 @@ def run(spec: RunSpec, ctx: Context) -> Values:
             resume=ctx.resume,
             report=lambda progress: (epochs_here.append(progress), step(str(progress))),
         )
-        predictions = predict(model, held_out).argmax(1).numpy().astype("uint8")
+        predictions = accuracy.classes(predict(model, held_out))
     top1 = accuracy.top1(predictions, answers)
     before = log[: len(log) - len(epochs_here)]
     values = {
@@ -50,7 +50,7 @@ def run(spec: RunSpec, ctx: Context) -> Values:
     # Paired comparisons of trials need which images, those of networks what was said.
     arrays = {"predictions": predictions}
     if params["task"] == "recipe":
-        arrays = {"correct": (predictions == answers).astype("uint8")}
+        arrays = {"correct": accuracy.correct(predictions, answers).astype("uint8")}
     kept: dict[str, Any] = {}
     if "stage" in params:
         count = sum(p.numel() for p in model.parameters())

@@ -59,6 +59,7 @@ def _lstm_quality(spec: RunSpec, ctx: Context) -> Values:
 def _genre_quality(spec: RunSpec, ctx: Context) -> Values:
     import torch
 
+    from qstudy.measure import accuracy
     from qstudy.models import text
 
     params = spec.params
@@ -84,8 +85,9 @@ def _genre_quality(spec: RunSpec, ctx: Context) -> Values:
         x = x.to(torch.bfloat16)
     with torch.inference_mode():
         # One passage at a time: the range of a batch depends on what else is in it.
-        predicted = np.array([int(predict(row[None]).argmax()) for row in x])
-    correct = (predicted == labels.label).astype(np.uint8)
+        logits = np.concatenate([predict(row[None]).float().numpy() for row in x])
+    predicted = accuracy.classes(logits)
+    correct = accuracy.correct(predicted, labels.label).astype(np.uint8)
     values["top1"] = Value(float(100 * correct.mean()), "%", "isa", tolerance=_POINTS)
     return Values(
         values=values,

@@ -67,6 +67,7 @@ def _train_lstm(spec: RunSpec, ctx: Context) -> tuple:
 def _train_classifier(spec: RunSpec, ctx: Context) -> tuple:
     import torch
 
+    from qstudy.measure import accuracy
     from qstudy.training.classifier import ClassifierRecipe, train_classifier
 
     params = spec.params
@@ -85,8 +86,8 @@ def _train_classifier(spec: RunSpec, ctx: Context) -> tuple:
         )
     features, labels = inputs.features(spec, ctx, "validation", encoder)
     with torch.inference_mode():
-        predicted = model(torch.from_numpy(features)).argmax(1).numpy()
-    right = float((predicted == labels.label).mean() * 100)
+        predicted = accuracy.classes(model(torch.from_numpy(features)))
+    right = float(accuracy.correct(predicted, labels.label).mean() * 100)
     values = {
         "validation_top1": Value(right, "%", "stochastic"),
         "loss": Value(loss, "nat", "stochastic"),

@@ -211,7 +211,7 @@ def executor_task(spec: RunSpec, ctx: Context) -> Values:
             short(100 * more / total), "%", 1.0
         )
     arrays = {
-        f"correct_{name}": (found == labels).astype(np.uint8)
+        f"correct_{name}": accuracy.correct(found, labels).astype(np.uint8)
         for name, found in predicted.items()
     }
     return Values(values, arrays=arrays)

@@ -102,7 +102,7 @@ def _scored(spec: RunSpec, ctx: Context, model: Any) -> Values:
 
     params = spec.params
     images, labels = ctx.images(params["dataset"], params["scored_on"])
-    predictions = predict(model, images).argmax(1).numpy().astype("uint8")
+    predictions = accuracy.classes(predict(model, images))
     top1 = accuracy.top1(predictions, labels)
     kind = "stochastic" if params["task"] == "train" else "isa"
     tolerance = 0.3 if kind == "isa" else None
@@ -110,6 +110,6 @@ def _scored(spec: RunSpec, ctx: Context, model: Any) -> Values:
         {"top1": Value(top1.value, "%", kind, top1.low, top1.high, tolerance)},
         arrays={
             "predictions": predictions,
-            "correct": (predictions == labels).astype("uint8"),
+            "correct": accuracy.correct(predictions, labels).astype("uint8"),
         },
     )

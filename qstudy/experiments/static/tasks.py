@@ -53,12 +53,12 @@ def _evaluate(spec: RunSpec, ctx: Context) -> Values:
             tensors = size.quantized_tensors(model)
         else:
             tensors = size.float_tensors(model)
-        predictions = predict(model, images).argmax(1).numpy().astype(np.uint8)
+        predictions = accuracy.classes(predict(model, images))
     top1 = accuracy.top1(predictions, labels)
     # Other kernels round differently near ties; a few images of 10,000 may flip.
     values["top1"] = Value(top1.value, "%", "isa", top1.low, top1.high, tolerance=0.3)
     values["size_mib"] = Value(size.safetensors_mib(tensors), "MiB", "exact")
-    correct = (predictions == labels).astype(np.uint8)
+    correct = accuracy.correct(predictions, labels).astype(np.uint8)
     return Values(
         values=values, arrays={"predictions": predictions, "correct": correct}
     )
