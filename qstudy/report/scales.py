@@ -81,6 +81,23 @@ def _set(axes: Axes, which: str, forward: Callable, inverse: Callable) -> None:
     getattr(axes, f"set_{which}scale")("function", functions=(forward, inverse))
 
 
+def enclose(axes: Axes, which: str, low: float, high: float) -> None:
+    """End axis `which`, made by `logarithmic`, at the ticks around low to high.
+
+    So no mark lies beyond the last label. ValueError unless 0 < low <= high lie within
+    the axis's ticks.
+    """
+    ticks = [float(t) for t in getattr(axes, f"{which}axis").get_major_locator()()]
+    below = [tick for tick in ticks if 0 < tick <= low]
+    above = [tick for tick in ticks if tick >= high and tick > low]
+    if not (0 < low <= high and below and above):
+        raise ValueError(
+            f"{low} to {high} is not a range within the ticks, {ticks[0]:g} to "
+            f"{ticks[-1]:g}"
+        )
+    getattr(axes, f"set_{which}lim")(max(below), min(above))
+
+
 def _tick(axes: Axes, which: str, ticks: Sequence[float]) -> None:
     axis = getattr(axes, f"{which}axis")
     axis.set_major_locator(FixedLocator(ticks))

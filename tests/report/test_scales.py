@@ -60,3 +60,26 @@ def test_a_wrong_axis_or_base_is_named():
 def test_what_has_no_logarithm_lies_below_everything():
     ours, _ = places(lambda a: scales.logarithmic(a, "y"), [1.0, 10.0, 0.0])
     assert np.isfinite(ours).all() and ours[2] < ours[0] < ours[1]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "base", "ends"),
+    [
+        (0.9, 17.7, 2, (0.5, 32)),
+        (1.0, 4.0, 2, (1, 4)),
+        (3.0, 3.0, 2, (2, 4)),
+        (2.0, 2.0, 2, (2, 4)),
+        (0.31, 7.2, 10, (0.2, 10)),
+        (12.0, 48.0, 10, (10, 50)),
+    ],
+)
+def test_no_mark_lies_beyond_the_last_label(low, high, base, ends):
+    _, axis = style.new_figure()
+    axis.plot([low, high], [0, 1])
+    scales.logarithmic(axis, "x", base=base)
+    scales.enclose(axis, "x", low, high)
+    assert axis.get_xlim() == ends
+    assert {*ends} <= {*axis.get_xticks()}
+    for wrong in ((0.0, 1.0), (2.0, 1.0), (1.0, 1e30), (np.nan, 1.0)):
+        with pytest.raises(ValueError, match="is not a range within the ticks"):
+            scales.enclose(axis, "x", *wrong)

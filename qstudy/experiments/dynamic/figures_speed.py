@@ -89,6 +89,9 @@ def _ratios(name: str, series: list[_Series], *, than: str, note: str) -> Figure
         axis.set_yticks(range(len(names)), names[::-1], fontsize=8)
         axis.set_title(NAMES[model], fontsize=9)
         scales.logarithmic(axis, "x", base=2)
+        # Shared by the panels, and wide enough for every bar and the claim.
+        low, high = min(1.0, shown.ratio_lo.min()), max(4.0, shown.ratio_hi.max())
+        scales.enclose(axis, "x", low, high)
         axis.set_xlabel("speed-up (right is better)")
     first = np.atleast_1d(axes)[0]
     first.set_ylabel("batch × tokens")

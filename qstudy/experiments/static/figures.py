@@ -149,6 +149,7 @@ def _candidates_figure(latency: pd.DataFrame) -> Figure:
     names = [f"{r.precision} {r.how.replace('_', ' ')}" for r in chosen.itertuples()]
     axis.set_yticks(range(len(names)), names[::-1])
     scales.logarithmic(axis, "x")
+    scales.enclose(axis, "x", chosen.ms_lo.min(), chosen.ms_hi.max())
     axis.set_xlabel("time of one forward pass [ms], logarithmic (left is better)")
     first, last = chosen.iloc[0], chosen.iloc[-1]
     told = "; ".join(
