@@ -14,7 +14,7 @@ import matplotlib.figure
 import pandas as pd
 
 from qstudy.report import style
-from qstudy.report.tables import put, write_csv
+from qstudy.report.tables import put, taken_over, write_csv
 
 # What Matplotlib names by a hash: "p" of clipping, "m" of a mark, "h" of a hatch.
 _HASHED = re.compile(r'id="([a-zA-Z]?[0-9a-f]{10})"')
@@ -83,6 +83,11 @@ def publish(figure: Figure, folder: Path) -> None:
     # Matplotlib leaves blanks at line ends, which git and editors would complain of.
     lines = [line.rstrip() for line in svg.splitlines()]
     words = {"alt": figure.alt, "caption": figure.caption}
+    if taken := int(taken_over(figure.data).sum()):
+        words["caption"] += (
+            f" {taken} of its {len(figure.data)} rows are taken over from the "
+            "published results and were not measured here; its data say which."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(figure.data, folder / f"{figure.name}.csv")
     _write(folder / f"{figure.name}.svg", "\n".join(lines))

@@ -145,7 +145,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     known: dict[str, Number] = {}
     try:
         known = numbers.load(tree)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         _logger.warning("%s", error, type="qstudy")
     # A work tree is completed from the published one, its numbers too.
     runs = provenance.Runs(tree, source / "results")
@@ -156,4 +156,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", add_citation)
     app.connect("build-finished", write_explorer_weights)
     docstrings.setup(app)
+    app.setup_extension("qstudy.report.verdicts")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -172,8 +172,10 @@ def show(
 
     `columns` are at most 7 names, or names with their headers (unit in brackets); names
     alone take the house's headers. A column whose interval stands in the frame is
-    printed with it. `name` is the label for references, `csv` the file of tables/ that
-    holds all columns. `digits` overrides the digits after the point of float columns.
+    printed with it. Rows taken over from the published results carry † where others
+    do not, and the caption says so. `name` is the label for references, `csv` the file
+    of tables/ that holds all columns. `digits` overrides the digits after the point of
+    float columns.
     `best` maps a column to "max" or "min": its best cells are bold.
 
     Raises ValueError for too many or unknown columns, two columns under one header, no
@@ -189,6 +191,14 @@ def show(
         header: _column(frame, column, (digits or {}).get(column))
         for column, header in headers.items()
     }
+    taken = taken_over(frame)
+    if taken.any():
+        first = next(iter(cells))
+        cells[first] = [
+            f"{text} †" if mark else text
+            for text, mark in zip(cells[first], taken, strict=True)
+        ]
+        caption += f" {origin_note(frame)}"
     plain = pd.DataFrame(cells).to_string(index=False)
     for column, direction in (best or {}).items():
         chosen = getattr(frame[column], direction)()
@@ -205,6 +215,27 @@ def show(
     lines = [list(cells), rules, *rows]
     markdown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return PageTable(markdown, plain, caption, name, csv)
+
+
+def taken_over(frame: pd.DataFrame) -> pd.Series:
+    """Which rows come from the published results while others were measured here.
+
+    All False where `frame` has rows of one origin alone.
+    """
+    if "origin" not in frame:
+        return pd.Series(False, index=frame.index)
+    published = frame["origin"] == "published"
+    return published & (not published.all())
+
+
+def origin_note(frame: pd.DataFrame) -> str:
+    """The sentence of a caption for what `taken_over` marks: †, and both machines."""
+    taken = taken_over(frame)
+    if "machine" not in frame:
+        return "† from the published results, not measured here."
+    theirs = "; ".join(sorted(set(frame["machine"][taken].dropna())))
+    ours = "; ".join(sorted(set(frame["machine"][~taken].dropna())))
+    return f"† from the published results, on {theirs}; the others on {ours}."
 
 
 def _check(

@@ -1,5 +1,6 @@
 """The book builds strictly, and each defect fails the build."""
 
+import json
 import re
 
 import pytest
@@ -26,10 +27,15 @@ def good(tmp_path_factory):
     folder = tmp_path_factory.mktemp("good")
     chapters = books.frame(folder, ["home", "shown", "bib"])
     tree = books.results(folder / "elsewhere" / "results")
+    for place, verdict in ((tree, "fails"), (folder / "results", "holds")):
+        known = json.loads(books.NUMBERS) | {"toy.claim.size": {"value": verdict}}
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "numbers.json").write_text(json.dumps(known))
     (chapters / "home.md").write_text(
         "# Home\n\nDrop: {q}`toy.net.drop`, {q}`toy.net.drop:value`, "
         "n = {q}`toy.net.drop:n`.\n\nSee [](shown), {numref}`fig-toy-line` and "
-        "{numref}`tab-toy`, and {cite}`wu2020`. Math: $s = 1$.\n"
+        "{numref}`tab-toy`, and {cite}`wu2020`. Math: $s = 1$.\n\n"
+        "```{verdict-changes}\n```\n"
     )
     (chapters / "bib.md").write_text("# References\n\n```{bibliography}\n```\n")
     books.notebook(
@@ -94,6 +100,12 @@ def test_each_page_ends_in_how_to_cite_it(good):
 def test_a_caption_names_the_module_that_made_it(good):
     page = (good / "shown.html").read_text()
     assert page.count(", made by ") == 0  # toy files are of no experiment
+
+
+def test_a_verdict_that_moved_is_told_on_the_page(good):
+    page = (good / "home.html").read_text()
+    assert "0 of 1 verdicts are those of the published results" in page
+    assert "toy.claim.size: fails here, holds as published." in page
 
 
 def test_a_figure_has_its_alt_text_caption_label_and_data(good):

@@ -218,3 +218,16 @@ def test_identifiers_are_the_figures_own(tmp_path):
 )
 def test_coordinates_are_cut_where_no_layout_lies(text, settled):
     assert figures._settled(text, name="toy") == settled
+
+
+def test_a_figure_of_rows_from_two_places_says_so(tmp_path):
+    from dataclasses import replace
+
+    data = pd.DataFrame({"x": [1, 2], "origin": ["published", "regenerated"]})
+    canvas, _ = style.new_figure()
+    drawn = figures.Figure(name="f", figure=canvas, data=data, alt="A.", caption="C.")
+    figures.publish(drawn, tmp_path)
+    told = figures.show(tmp_path, "f").caption
+    assert told.startswith("C. 1 of its 2 rows are taken over from the published")
+    figures.publish(replace(drawn, data=data.assign(origin="published")), tmp_path)
+    assert figures.show(tmp_path, "f").caption == "C."

@@ -138,3 +138,30 @@ def test_a_table_without_rows_is_an_error():
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="qstudy collect"):
         tables.read_csv(tmp_path / "none.csv")
+
+
+def rows_of(*origins, **columns):
+    frame = pd.DataFrame({"model": ["a", "b"], "top1": [1.0, 2.0], **columns})
+    return frame.assign(origin=origins)
+
+
+def shown(frame):
+    return tables.show(
+        frame, columns=["model", "top1"], caption="Two.", name="tab-t", csv="t.csv"
+    )
+
+
+def test_rows_taken_over_among_others_are_marked_with_both_machines():
+    table = shown(rows_of("published", "regenerated", machine=["old", "new"]))
+    assert "| a † | 1.00 |" in table.markdown and "| b | 2.00 |" in table.markdown
+    assert table.caption == (
+        "Two. † from the published results, on old; the others on new."
+    )
+    table = shown(rows_of("from-checkpoint", "published"))
+    assert "| b † |" in table.markdown and "not measured here" in table.caption
+
+
+@pytest.mark.parametrize("origin", ["published", "regenerated"])
+def test_rows_of_one_origin_are_not_marked(origin):
+    table = shown(rows_of(origin, origin))
+    assert "†" not in table.markdown and table.caption == "Two."
