@@ -96,6 +96,9 @@ def _set_out(source: Path, stage: Path) -> None:
     shutil.copyfile(source / "_toc.yml", stage / "_toc.yml")
     settings = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
     settings["execute"]["execute_notebooks"] = "off"
+    if not settings.get("repository", {}).get("url"):
+        # The theme's launch buttons fail where the repository has no address.
+        settings.pop("launch_buttons", None)
     (stage / "_config.yml").write_text(
         yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8"
     )

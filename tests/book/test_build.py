@@ -162,7 +162,7 @@ def test_each_defect_is_named_and_fails_the_build(tmp_path):
     for expected in (
         r"home\.md:\d+: WARNING: .*nowhere",
         r"home\.md:\d+: WARNING: .*'toy\.net\.dorp' is not in numbers\.json; "
-        r"the nearest of its keys \(1\): toy\.net\.drop",
+        r"the nearest of all known keys \(1\): toy\.net\.drop",
         r"WARNING: image chapters/dot\.png has no alt text",
         r"WARNING: image .*\.svg has no alt text",
         r"WARNING: download file not readable: .*none\.csv",
