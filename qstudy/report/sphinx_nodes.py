@@ -24,10 +24,14 @@ class cite_this(nodes.General, nodes.Element):
 # Names of rows whose text is to be copied.
 _LITERAL = ("key", "run", "runs", "repeat", "cite")
 
+# A word joiner: a line may break around a button, even before the bracket after it.
+_JOINED = "&#8288;"
+
 
 def visit_quoted(writer: Any, node: quoted) -> None:
     writer.body.append(
-        f'<button type="button" class="q-number" popovertarget="{node["popover"]}">'
+        f'{_JOINED}<button type="button" class="q-number" '
+        f'popovertarget="{node["popover"]}">'
     )
 
 
@@ -40,7 +44,7 @@ def depart_quoted(writer: Any, node: quoted) -> None:
         for name, t in node["rows"]
     )
     writer.body.append(
-        f'</button><span popover class="q-behind" id="{node["popover"]}">{rows}</span>'
+        f'</button>{_JOINED}<span popover class="q-behind" id="{node["popover"]}">{rows}</span>'
     )
 
 

@@ -175,3 +175,17 @@ def test_a_failing_cell_fails_the_build(tmp_path):
     books.notebook(chapters / "home.ipynb", "%md\n# Home", "1 / 0")
     well, log, _ = books.build(tmp_path, books.results(tmp_path / "results"))
     assert not well and "ZeroDivisionError" in log
+
+
+def test_a_book_with_an_address_has_buttons_that_run_a_chapter(tmp_path):
+    chapters = books.frame(tmp_path, ["home"])
+    books.notebook(chapters / "home.ipynb", "%md\n# Home")
+    config = tmp_path / "_config.yml"
+    text = config.read_text().replace('url: ""', "url: https://github.com/a/b")
+    config.write_text(re.sub(r"^# (launch_buttons:|  \w+: )", r"\1", text, flags=re.M))
+    well, log, pages = books.build(tmp_path, books.results(tmp_path / "results"))
+    assert well, log[-3000:]
+    page = (pages / "home.html").read_text()
+    assert "https://mybinder.org/v2/gh/a/b/" in page
+    assert "https://colab.research.google.com/github/a/b/" in page
+    assert "chapters/home.ipynb" in page

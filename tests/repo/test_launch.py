@@ -22,10 +22,12 @@ def copy(tmp_path):
         (tmp_path / name).symlink_to(ROOT / name)
     programs = tmp_path / "programs"
     programs.mkdir()
+    # An environment that is another name for the one of these tests.
     (programs / "make").write_text(
-        '#!/bin/sh\necho "make $*"\nmkdir -p .venv/bin\n'
-        f'for name in python papermill; do ln -sf "{os.path.dirname(sys.executable)}'
-        '/$name" .venv/bin/$name; done\n'
+        '#!/bin/sh\necho "make $*"\nmkdir -p .venv\n'
+        f'ln -s "{sys.prefix}/lib" "{sys.prefix}/bin" .venv/\n'
+        f'if [ -e "{sys.prefix}/pyvenv.cfg" ]; then '
+        f'cp "{sys.prefix}/pyvenv.cfg" .venv/; fi\n'
     )
     (programs / "make").chmod(0o755)
     return tmp_path
