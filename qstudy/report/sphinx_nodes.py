@@ -43,9 +43,8 @@ def depart_quoted(writer: Any, node: quoted) -> None:
         + "</span>"
         for name, t in node["rows"]
     )
-    writer.body.append(
-        f'</button>{_JOINED}<span popover class="q-behind" id="{node["popover"]}">{rows}</span>'
-    )
+    opened = f'<span popover class="q-behind" id="{node["popover"]}">'
+    writer.body.append(f"</button>{_JOINED}{opened}{rows}</span>")
 
 
 def visit_cite_this(writer: Any, node: cite_this) -> None:
