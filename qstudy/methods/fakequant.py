@@ -29,7 +29,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qstudy.numerics.fakequant import pact_clip, round_to_codes, straight_through
+from qstudy.numerics.fakequant import (
+    kept,
+    pact_clip,
+    round_to_codes,
+    straight_through,
+)
 from qstudy.numerics.granularity import Granularity, PerChannel, PerTensor
 from qstudy.numerics.mapping import CodeRange, QParams, code_range
 from qstudy.numerics.qparams import CONVENTIONS, SCHEMES, scale_and_zero_point
@@ -223,24 +228,24 @@ class FakeQuantize(nn.Module):
         """
         if not torch.compiler.is_compiling():
             self._check(x)
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        pact = self.config.ranges == "pact"
-        clipped = pact_clip(wide, self._alpha()) if pact else wide
-        scale, zero = self._scale_and_zero_point()
-        expand = self.config.layout.expand
-        rounded, inside = round_to_codes(
-            clipped.detach(),
-            scale=expand(scale.detach().to(wide.dtype), wide),
-            zero_point=expand(zero.to(wide.dtype), wide),
-            codes=self.config.codes,
-            parts=parts,
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        scale, zero = (
+            self._laid_out(part.detach().to(dtype), x)
+            for part in self._scale_and_zero_point()
         )
-        if pact:  # clipped already, its gradients included
-            surrogate = torch.where(self.quantizing, clipped, wide)
+        options = {"zero_point": zero, "codes": self.config.codes, "parts": parts}
+        if self.config.ranges == "pact":
+            clipped = pact_clip(x.to(dtype), self._alpha().to(dtype))
+            rounded = round_to_codes(clipped.detach(), scale=scale, **options)
+            y = straight_through(rounded, clipped).to(x.dtype)
         else:
-            surrogate = torch.where(inside | ~self.quantizing, wide, 0.0)
-        y = torch.where(self.quantizing, rounded, wide.detach())
-        return straight_through(y, surrogate).to(x.dtype)
+            y = round_to_codes(x, scale=scale, **options)
+        return torch.where(self.quantizing, y, x)
+
+    def _laid_out(self, parameter: Tensor, x: Tensor) -> Tensor:
+        if self.config.granularity == "per_tensor":
+            return kept(parameter)
+        return self.config.layout.expand(parameter, x)
 
     def _scale_and_zero_point(self) -> tuple[Tensor, Tensor]:
         if self.config.ranges == "pact":

@@ -56,9 +56,10 @@ def compile_frozen(network: fx.GraphModule) -> Forward:
 
 @contextmanager
 def inductor_noise() -> Iterator[None]:
-    """Silence two warnings about torch's own code; every other warning passes.
+    """Silence three warnings about torch's own code; every other warning passes.
 
-    One comes when inductor is imported, one when it lowers int8 layers.
+    One comes when inductor is imported, one when it lowers int8 layers, and one when
+    Dynamo traces an autograd function, which it instantiates.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings(
@@ -66,6 +67,9 @@ def inductor_noise() -> Iterator[None]:
         )
         warnings.filterwarnings(
             "ignore", "To copy construct from a tensor", UserWarning
+        )
+        warnings.filterwarnings(
+            "ignore", ".*should not be instantiated", DeprecationWarning
         )
         yield
 
