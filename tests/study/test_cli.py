@@ -54,7 +54,7 @@ def test_a_number_is_cited_and_an_unknown_key_answered_with_the_nearest(
     assert "@misc{qstudy-" in out
     code, out, err = command("cite", "toy.net.dorp")
     assert code == 1 and out == "" and err.count("\n") == 1
-    assert "the nearest of its keys (1): toy.net.drop" in err
+    assert "the nearest of all known keys (1): toy.net.drop" in err
 
 
 @pytest.mark.parametrize("name", COMMANDS)
