@@ -3,9 +3,9 @@
 None of them checks or reads a value, so that a training step compiles into one graph.
 The derivative of the rounding is taken to be 1 (Bengio et al. 2013, arXiv 1308.3432).
 
-Where a gradient passes is a factor of 0 or 1 made by float arithmetic, no comparison:
-what a compiled forward pass keeps for the backward pass it chooses by size, and masks
-of bools, which are small, take inductor very long to store on a CPU.
+A compiled forward pass chooses by size what it keeps for the backward pass, and would
+keep masks of bools, which inductor takes very long to store on a CPU. So the masks here
+depend on the gradient in name (`_tied`): they cannot be made before the backward pass.
 """
 
 from __future__ import annotations
@@ -57,12 +57,15 @@ class _Rounded(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         x, inverse, zero_point = ctx.saved_tensors
-        wide = x.to(inverse.dtype)
+        wide = _tied(x.to(inverse.dtype), gradient)
         unclipped = _unclipped(wide, inverse, zero_point, ctx.parts)
-        # Codes are whole, so one that is clipped is so by 1 at least.
-        beyond = unclipped - unclipped.clamp(ctx.low, ctx.high)
-        passes = 1 - beyond.abs().clamp(max=1)
-        return (gradient * passes).to(gradient.dtype), *[None] * 6
+        inside = (unclipped >= ctx.low) & (unclipped <= ctx.high)
+        return torch.where(inside, gradient, 0.0), *[None] * 6
+
+
+def _tied(x: Tensor, gradient: Tensor) -> Tensor:
+    """x itself, for a finite gradient."""
+    return x + 0.0 * gradient
 
 
 def _unclipped(
@@ -91,9 +94,10 @@ class _Clipped(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         x, alpha = ctx.saved_tensors
-        above = (torch.sign(x - alpha) + 1).clamp(max=1)  # 1 from alpha on
-        positive = torch.sign(torch.relu(x))
-        return gradient * positive * (1 - above), (gradient * above).sum()
+        above = (tied := _tied(x, gradient)) >= alpha
+        inside = (tied > 0) & ~above
+        passed = torch.where(inside, gradient, 0.0)
+        return passed, torch.where(above, gradient, 0.0).sum()
 
 
 def kept(scalar: Tensor) -> Tensor:
