@@ -24,6 +24,12 @@ MATPLOTLIBRC = "text.usetex: True\nsavefig.transparent: True\nxtick.direction: i
 KERNEL = '{"argv": ["/bin/false"], "display_name": "Foreign", "language": "python"}'
 
 
+_FILES = (
+    *("_toc.yml", "_config.yml", "README.md", "CONTRIBUTING.md"),
+    *("CITATION.cff", "LICENSE", "LICENSE-TEXT"),
+)
+
+
 def checkout(folder: Path) -> Path:
     """A copy of this checkout's code, chapters and results at `folder`, no history."""
     here = repository()
@@ -31,7 +37,7 @@ def checkout(folder: Path) -> Path:
     hidden = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
     for name in ("qstudy", "chapters", "results"):
         shutil.copytree(here / name, folder / name, ignore=hidden)
-    for name in ("_toc.yml", "_config.yml", "README.md", "CONTRIBUTING.md"):
+    for name in _FILES:
         shutil.copy(here / name, folder / name)
     return folder
 
