@@ -70,7 +70,8 @@ class Modules(SphinxDirective):
         section = nodes.section(ids=[f"api-{name.replace('.', '-')}"])
         section += nodes.title("", name)
         lines = ["```{eval-rst}", f".. automodule:: {name}", "   :members:"]
-        lines += ["   :member-order: bysource", "```"]
+        # What a package takes over from its modules is documented with them.
+        lines += ["   :member-order: bysource", "   :ignore-module-all:", "```"]
         source = self.get_source_info()[0]
         self.state.nested_parse(StringList(lines, source), 0, section)
         return section

@@ -24,7 +24,7 @@ from qstudy.study import notebooks
 from qstudy.study.tree import StudyError, repository, short_folder
 
 # What the pages of chapters/ may take in from beside it.
-_BESIDE = ("results", "CITATION.cff", "LICENSE", "LICENSE-TEXT")
+_BESIDE = ("results", "workflow", "CITATION.cff", "LICENSE", "LICENSE-TEXT")
 _RELEVANT = re.compile(r"\b(WARNING|ERROR|CRITICAL|Error|Exception)\b")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
