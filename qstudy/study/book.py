@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -122,11 +123,17 @@ def _execute(source: Path, stage: Path, tree: Path, say: Callable[[str], None]) 
     limit = settings["execute"]["timeout"]
     found = [source / f"{page}.ipynb" for page in notebooks.pages(source)]
     found = [path for path in found if path.exists()]
-    for number, path in enumerate(found, start=1):
-        say(f"book: chapter {number} of {len(found)}, {path.stem}")
+
+    def execute(path: Path) -> Path:
         target = stage / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         notebooks.execute_as_it_stands(path, target, tree=tree, seconds=limit)
+        return path
+
+    # Two at a time: a kernel takes most of its seconds to start, on one core.
+    with ThreadPoolExecutor(2) as pool:
+        for number, path in enumerate(pool.map(execute, found), start=1):
+            say(f"book: chapter {number} of {len(found)}, {path.stem}")
 
 
 def _build(stage: Path, tree: Path, options: tuple[str, ...]) -> tuple[int, str]:

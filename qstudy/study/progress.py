@@ -106,6 +106,12 @@ class Watch(io.TextIOBase):
                 self._show()
         return len(text)
 
+    def finished(self, key: str, words: str) -> None:
+        """The run whose key begins with `key` is done, in another process."""
+        self._waiting.pop(key, None)
+        self._told = words
+        self._show()
+
     def flush(self) -> None:
         self._log.flush()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from qstudy import data, experiments
-from qstudy.study import book, notebooks, plan, progress, verify
+from qstudy.study import ahead, book, notebooks, plan, progress, verify
 from qstudy.study.collect import collect
 from qstudy.study.runner import say
 from qstudy.study.store import Store
@@ -32,8 +33,10 @@ def study(mode: str) -> None:
     work, published = work_root(), results_root()
     names = notebooks.chapters()
     with progress.log_of("study") as log:
-        watch = progress.Watch(log, _seconds(names, mode))
+        steps = _steps(names, mode)
+        watch = progress.Watch(log, {s.spec.key[:12]: s.seconds or 0.0 for s in steps})
         try:
+            _ahead(steps, watch, log=Path(log.name))
             for number, name in enumerate(names, start=1):
                 watch.chapter(f"chapter {number} of {len(names)}, {name}")
                 notebooks.execute(
@@ -52,8 +55,19 @@ def study(mode: str) -> None:
     print(f"the book is at {front}")
 
 
-def _seconds(names: list[str], mode: str) -> dict[str, float]:
-    """Expected seconds of the missing runs of all chapters, by the start of the key."""
+def _ahead(steps: list[plan.Step], watch: progress.Watch, *, log: Path) -> None:
+    """Compute what times nothing, two runs at a time, and say how far it is."""
+    watch.chapter("what is not timed, two runs at a time")
+
+    def done(step: plan.Step, number: int, of: int) -> None:
+        watch.finished(step.spec.key[:12], f"{number} of {of} runs done")
+
+    stores = {"work": Store(work_root()), "results": Store(results_root())}
+    ahead.compute(steps, log=log, done=done, **stores)
+
+
+def _steps(names: list[str], mode: str) -> list[plan.Step]:
+    """The missing runs of all chapters, with their expected seconds."""
     stores = {"work": Store(work_root()), "results": Store(results_root())}
     specs = [
         spec
@@ -61,7 +75,7 @@ def _seconds(names: list[str], mode: str) -> dict[str, float]:
         if name in experiments.NAMES
         for spec in experiments.grid(name, mode)
     ]
-    return {s.spec.key[:12]: s.seconds or 0.0 for s in plan.plan(specs, **stores)}
+    return plan.plan(specs, **stores)
 
 
 def comparison(published: Store, work: Store, names: list[str]) -> str:
