@@ -235,7 +235,7 @@ class FakeQuantize(nn.Module):
         )
         options = {"zero_point": zero, "codes": self.config.codes, "parts": parts}
         if self.config.ranges == "pact":
-            clipped = pact_clip(x.to(dtype), self._alpha().to(dtype))
+            clipped = pact_clip(x, self._alpha().to(dtype))
             rounded = round_to_codes(clipped.detach(), scale=scale, **options)
             y = straight_through(rounded, clipped).to(x.dtype)
         else:

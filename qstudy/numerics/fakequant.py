@@ -57,7 +57,7 @@ class _Rounded(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         x, inverse, zero_point = ctx.saved_tensors
-        wide = _tied(x.to(inverse.dtype), gradient)
+        wide = _tied(x, gradient).to(inverse.dtype)
         unclipped = _unclipped(wide, inverse, zero_point, ctx.parts)
         inside = (unclipped >= ctx.low) & (unclipped <= ctx.high)
         return torch.where(inside, gradient, 0.0), *[None] * 6
@@ -65,7 +65,7 @@ class _Rounded(torch.autograd.Function):
 
 def _tied(x: Tensor, gradient: Tensor) -> Tensor:
     """x itself, for a finite gradient."""
-    return x + 0.0 * gradient
+    return x + (0.0 * gradient).to(x.dtype)
 
 
 def _unclipped(
@@ -80,7 +80,8 @@ def _unclipped(
 def pact_clip(x: Tensor, alpha: Tensor) -> Tensor:
     """x clipped to 0..alpha; d/d alpha is 1 where x >= alpha and 0 elsewhere.
 
-    Choi et al. 2018, equations 1 and 3; `alpha` of shape (), of the dtype of x.
+    Choi et al. 2018, equations 1 and 3; `alpha` of shape () has the dtype to compute
+    in, which is the result's.
     """
     return _Clipped.apply(x, alpha)
 
@@ -89,14 +90,14 @@ class _Clipped(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, alpha):
         ctx.save_for_backward(x, alpha)
-        return torch.minimum(torch.relu(x), alpha)
+        return torch.minimum(torch.relu(x.to(alpha.dtype)), alpha)
 
     @staticmethod
     def backward(ctx, gradient):
         x, alpha = ctx.saved_tensors
-        above = (tied := _tied(x, gradient)) >= alpha
-        inside = (tied > 0) & ~above
-        passed = torch.where(inside, gradient, 0.0)
+        wide = _tied(x, gradient).to(alpha.dtype)
+        above = wide >= alpha
+        passed = torch.where((wide > 0) & ~above, gradient, 0.0).to(x.dtype)
         return passed, torch.where(above, gradient, 0.0).sum()
 
 

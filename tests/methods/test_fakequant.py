@@ -5,13 +5,17 @@ import shutil
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch._dynamo.backends.common import aot_autograd
+from torch._inductor.decomposition import select_decomp_table
 
 from qstudy.methods.fakequant import (
     BITS,
+    RANGES,
     FakeQuantize,
     FakeQuantizeConfig,
 )
@@ -270,6 +274,36 @@ def test_a_schedule_breaks_no_graph_and_compiles_nothing_again():
                 torch.testing.assert_close(found, wanted)
                 torch.testing.assert_close(compiled, gradients)
     torch.testing.assert_close(models[0].state_dict(), models[1].state_dict())
+
+
+@pytest.mark.parametrize("ranges", RANGES)
+def test_no_mask_is_kept_for_the_backward_pass(ranges):
+    """What inductor's partition stores between the passes: floats of bf16 alone."""
+    torch._dynamo.reset()
+    kept = []
+
+    def forward_compiler(graph, inputs):
+        results = next(n for n in graph.graph.nodes if n.op == "output").args[0]
+        values = [n.meta["val"] for n in results if n.op == "call_function"]
+        kept.extend(v.dtype for v in values if v.numel() > 1000)
+        return make_boxed_func(graph.forward)
+
+    backend = aot_autograd(
+        fw_compiler=forward_compiler,
+        bw_compiler=lambda graph, inputs: make_boxed_func(graph.forward),
+        partition_fn=min_cut_rematerialization_partition,
+        decompositions=select_decomp_table(),
+    )
+    module = quantizer(low=0.0, bits=4, ranges=ranges)
+    conv = nn.Conv2d(3, 8, 3)
+
+    def network(x):
+        return conv(module(torch.relu(conv(x)))[:, :3]).relu().sum()
+
+    with inductor_noise(), torch.autocast("cpu", torch.bfloat16):
+        torch.compile(network, backend=backend)(randn(8, 3, 9, 9)).backward()
+    assert set(kept) <= {torch.bfloat16}
+    assert len(kept) >= 2
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler")
