@@ -31,7 +31,9 @@ def _makers() -> tuple[dict[str, str], list[str]]:
     """Module by table or figure, and the modules that compute names of tables."""
     makers: dict[str, str] = {}
     computing = []
-    for path in sorted(EXPERIMENTS.rglob("*.py")):
+    # Numbers and figures read tables by name: a module that makes them comes first.
+    paths = sorted(EXPERIMENTS.rglob("*.py"), key=lambda p: ("table" not in p.stem, p))
+    for path in paths:
         parts = path.relative_to(EXPERIMENTS.parents[1]).with_suffix("").parts
         module = ".".join(p for p in parts if p != "__init__")
         parsed = ast.parse(path.read_text(encoding="utf-8"))

@@ -60,7 +60,8 @@ class AltTextRenderer(NbElementRenderer):
         figure = file.parent.name == "figures"
         module = origins.module_of(file.stem if figure else file.name)
         if module:
-            told_by += f", made by {{py:mod}}`~{module}`"
+            short = module.removeprefix("qstudy.experiments.")
+            told_by += f", made by {{py:mod}}`{short} <{module}>`"
         content = self._inline(told_by, data)
         return nodes.paragraph("", "", *content, classes=["csv-link"])
 

@@ -171,7 +171,7 @@ def _files_table(records: Records, tree: Path) -> list[str]:
         rows.append(
             [
                 f"{{csv}}`{told.file}`",
-                f"{{py:mod}}`~{told.module}`" if told.module else "–",
+                _link(told.module) if told.module else "–",
                 str(told.runs) if told.runs else "computed",
                 told.measured or "–",
                 ", ".join(sorted(letters[m] for m in told.machines)) or "–",
@@ -180,6 +180,10 @@ def _files_table(records: Records, tree: Path) -> list[str]:
         )
     header = ["File", "Made by", "Runs", "Measured", "Machine", "Stale"]
     return _pipe(header, rows)
+
+
+def _link(module: str) -> str:
+    return f"{{py:mod}}`{module.removeprefix('qstudy.experiments.')} <{module}>`"
 
 
 def _lettered(records: Records) -> list[tuple[str, tuple]]:

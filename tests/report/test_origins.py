@@ -22,6 +22,7 @@ def test_the_module_exists_and_is_of_one_chapter(name):
     ]
     (path,) = [place for place in places if place.exists()]
     assert parts[2].split("_")[0] in experiments.NAMES
+    assert parts[-1] != "numbers", "numbers read tables, and make none"
     # Its file name stands there whole, or its end where the chapter's name is computed.
     source = path.read_text(encoding="utf-8")
     assert f'"{name}"' in source or '.csv"' in source
