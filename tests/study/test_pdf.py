@@ -1,5 +1,6 @@
 """The book in one PDF: built as one page, printed by Chromium, or refused in a line."""
 
+import io
 import shutil
 import subprocess
 
@@ -17,7 +18,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><p id="late">early</p><p>양자�
 def test_without_chromium_one_line_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(StudyError, match="apt-get install chromium") as caught:
-        pdf.print_book(books.ROOT / "results", tmp_path / "book.pdf")
+        pdf.print_book(books.ROOT / "results", tmp_path / "book.pdf", log=io.StringIO())
     assert "\n" not in str(caught.value)
 
 

@@ -21,10 +21,15 @@ def tree(tmp_path):
     for name in experiments.NAMES:
         version = experiments.by_name(name).VERSION
         path = next(
-            p
-            for p in sorted((RESULTS / "runs" / name).glob("*.json"))
-            if json.loads(p.read_bytes())["spec"]["version"] == version
+            (
+                p
+                for p in sorted((RESULTS / "runs" / name).glob("*.json"))
+                if json.loads(p.read_bytes())["spec"]["version"] == version
+            ),
+            None,
         )
+        if path is None:  # nothing of this chapter is published yet
+            continue
         target = tmp_path / "runs" / name / path.name
         target.parent.mkdir(parents=True)
         shutil.copy(path, target)
@@ -85,6 +90,10 @@ def test_git_is_asked_for_the_day_of_a_commit():
 def test_systems_count_their_runs(tree):
     records = status.Records(tree, tree)
     found = status.systems(records)
-    assert sum(counts.total() for _, _, counts in found) == len(experiments.NAMES)
+    assert (
+        sum(counts.total() for _, _, counts in found)
+        == len([*tree.glob("runs/*/*.json")])
+        > 1
+    )
     lines = status._systems_table(records, tree)
     assert lines[0].startswith("|  | A: `") and any("Processor" in x for x in lines)
