@@ -16,7 +16,12 @@ import numpy as np
 from torch import fx
 
 from qstudy.methods.bnfold import ConvBn2d
-from qstudy.methods.simulate import config_of, layers, quantizers
+from qstudy.methods.simulate import (
+    config_of,
+    layers,
+    quantizers,
+    set_weight_ranges,
+)
 from qstudy.training.loop import Progress
 from qstudy.training.loop import train as train_network
 from qstudy.training.recipe import Recipe
@@ -84,7 +89,7 @@ def train(
     rate of 0, with which nothing is trained; FloatingPointError where the loss is no
     longer finite.
     """
-    config_of(simulated)
+    config = config_of(simulated)
     if recipe.peak_lr == 0 and recipe.muon_lr == 0:
         raise ValueError(
             "peak_lr 0 trains nothing: take a rate above 0, or evaluate the calibrated "
@@ -92,7 +97,7 @@ def train(
         )
     for quantizer in quantizers(simulated).values():
         quantizer.qparams()  # names a quantizer without a range before time is spent
-    return train_network(
+    log = train_network(
         simulated,
         images,
         labels,
@@ -103,6 +108,10 @@ def train(
         before_step=_Switch(simulated, schedule),
         stop_after=stop_after,
     )
+    if config.weight_ranges == "moving_average":
+        # The last update moved the weights once more than their ranges.
+        set_weight_ranges(simulated)
+    return log
 
 
 class _Switch:
