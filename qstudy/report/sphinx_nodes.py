@@ -28,14 +28,14 @@ _LITERAL = ("key", "run", "runs", "repeat", "cite")
 _JOINED = "&#8288;"
 
 
-def visit_quoted(writer: Any, node: quoted) -> None:
+def _visit_quoted(writer: Any, node: quoted) -> None:
     writer.body.append(
         f'{_JOINED}<button type="button" class="q-number" '
         f'popovertarget="{node["popover"]}">'
     )
 
 
-def depart_quoted(writer: Any, node: quoted) -> None:
+def _depart_quoted(writer: Any, node: quoted) -> None:
     # Spans, because a paragraph holds no blocks.
     rows = "".join(
         f'<span class="q-row"><b>{escape(name)}</b> '
@@ -47,7 +47,7 @@ def depart_quoted(writer: Any, node: quoted) -> None:
     writer.body.append(f"</button>{_JOINED}{opened}{rows}</span>")
 
 
-def visit_cite_this(writer: Any, node: cite_this) -> None:
+def _visit_cite_this(writer: Any, node: cite_this) -> None:
     single = writer.builder.name == "singlehtml"
     if single and not node["front"]:
         raise nodes.SkipNode  # the whole book in one page is cited once
@@ -78,6 +78,6 @@ def _skip(writer: Any, node: nodes.Element) -> None:
 def setup_nodes(app: Sphinx) -> None:
     """Tell Sphinx how the nodes are written."""
     plain = {form: (_nothing, _nothing) for form in ("latex", "text", "man", "texinfo")}
-    app.add_node(quoted, html=(visit_quoted, depart_quoted), **plain)
+    app.add_node(quoted, html=(_visit_quoted, _depart_quoted), **plain)
     left_out = {form: (_skip, None) for form in plain}
-    app.add_node(cite_this, html=(visit_cite_this, None), **left_out)
+    app.add_node(cite_this, html=(_visit_cite_this, None), **left_out)
