@@ -30,9 +30,9 @@ needed = pytest.mark.skipif(
 def snakemake(tmp_path):
     """Starts Snakemake on one experiment in smoke mode; gives the process."""
 
-    def start(*options):
+    def start(*options, mode="smoke"):
         command = [SNAKEMAKE, "--snakefile", SNAKEFILE, "--cores", "2"]
-        command += ["--directory", tmp_path, *options, "--config", "mode=smoke"]
+        command += ["--directory", tmp_path, *options, "--config", f"mode={mode}"]
         command += [f"experiment={EXPERIMENT}", f"qstudy={sys.executable} -m qstudy"]
         return subprocess.Popen(
             list(map(os.fspath, command)),
@@ -90,7 +90,7 @@ def test_killed_and_resumed_no_run_is_computed_twice(snakemake, tmp_path):
 
 @needed
 def test_a_plan_that_fails_is_told(snakemake, tmp_path):
-    done = snakemake("--config", "mode=fast")
+    done = snakemake(mode="fast")
     assert "failed, as told above" in done.communicate()[0]
     assert done.returncode != 0
 
