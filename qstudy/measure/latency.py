@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from qstudy.measure import worker
+from qstudy.measure import processes as workers
 from qstudy.measure.statistics import Interval, median_interval, median_ratio
 from qstudy.spec import Value
 
@@ -204,17 +204,24 @@ def measure(
         "seed": seed,
     }
     jobs = [{"name": n, "args": dict(a)} for n, a in candidates.items()]
-    groups = [[j for j in jobs if j["name"] not in alone]]
-    groups += [[j] for j in jobs if j["name"] in alone]
-    answers = []
-    for process in range(processes):
-        answer: dict[str, Any] = {}
-        for group in filter(None, groups):
-            told = {**job, "candidates": group, "process": process}
-            answer |= worker.ask(told, timeout=timeout)
-        answers.append(answer)
+    told = [{**job, "process": process} for process in range(processes)]
+
+    def done(process: int) -> None:
         if progress is not None:
             progress(f"process {process + 1} of {processes}")
+
+    if not alone:
+        told = [{**each, "candidates": jobs} for each in told]
+        return aggregate(workers.take_turns(told, timeout=timeout, done=done))
+    shared = [j for j in jobs if j["name"] not in alone]
+    groups = [shared, *([j] for j in jobs if j["name"] in alone)]
+    answers = []
+    for each in told:
+        answer: dict[str, Any] = {}
+        for group in filter(None, groups):
+            answer |= workers.ask({**each, "candidates": group}, timeout=timeout)
+        answers.append(answer)
+        done(each["process"])
     return aggregate(answers)
 
 

@@ -1,11 +1,14 @@
 """One fresh process of a latency measurement: `python -m qstudy.measure.worker`.
 
-Reads one job as JSON from stdin, prints one line of JSON to stdout, nothing else; what
-candidates print goes to stderr. `ask` is the parent's side of the conversation.
+Reads one job as a line of JSON from stdin. When every candidate has been built and
+called once, which is when compilers work, it says so and waits for a line: its turn.
+Then it times them. What candidates print goes to stderr. The parent's side of the
+conversation is qstudy.measure.processes.
 
     job     {"factory": "module:function", "candidates": [{"name", "args": {}}],
              "batches": [1, 64], "threads", "rounds", "seconds", "warmup_seconds",
              "seed", "process"}
+    then    {"built": true}, and a line is read
     answer  {"samples": {candidate: {batch: [ms per call, one a round]}}}
     or      {"error": one line, "candidate": name or null, "batch": int or null}
 
@@ -20,17 +23,13 @@ import json
 import math
 import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from importlib import import_module
 from statistics import median
 from threading import Thread
 from typing import Any
-
-import psutil
 
 Call = Callable[[], object]
 Clock = Callable[[], float]
@@ -125,11 +124,15 @@ def interleave(
     return samples
 
 
-def run(job: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
+def run(
+    job: Mapping[str, Any], *, turn: Callable[[], None] = lambda: None
+) -> dict[str, dict[str, list[float]]]:
     """Samples of all candidates and batch sizes of a job; see the module's answer.
 
-    The batch sizes come one after the other; candidates are built anew for each, from
-    the same torch seed. CandidateError where building or calling one fails.
+    `turn` is called once, before anything is timed, when the candidates of the first
+    batch size are built; it may wait. The batch sizes come one after the other;
+    candidates are built anew for each, from the same torch seed. CandidateError where
+    building or calling one fails.
     """
     import torch
 
@@ -149,6 +152,13 @@ def run(job: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
             except Exception as error:  # As above: named, whatever it is.
                 raise CandidateError(candidate["name"], batch, error) from error
             calls[candidate["name"]] = built
+        if batch == job["batches"][0]:
+            for name, call in calls.items():
+                try:
+                    call()
+                except Exception as error:  # As above.
+                    raise CandidateError(name, batch, error) from error
+            turn()
         timed = interleave(
             calls,
             rounds=job["rounds"],
@@ -160,59 +170,6 @@ def run(job: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
         for name, taken in timed.items():
             samples.setdefault(name, {})[str(batch)] = taken
     return samples
-
-
-def ask(job: Mapping[str, Any], *, timeout: float) -> dict[str, Any]:
-    """The samples of one job, run in a fresh process.
-
-    `timeout` in seconds. RuntimeError, one line, where it runs out, where a candidate
-    fails (with its name) or where the process ends without an answer.
-    """
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "qstudy.measure.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Libraries that size their pools at import see the same number as torch.
-        env={**os.environ, "OMP_NUM_THREADS": str(job["threads"])},
-    )
-    where = f"process {job['process']}"
-    try:
-        out, err = worker.communicate(json.dumps(job), timeout=timeout)
-    except subprocess.TimeoutExpired as expired:
-        raise RuntimeError(
-            f"{where} took more than {timeout} s; time fewer candidates or raise "
-            "timeout"
-        ) from expired
-    finally:
-        # After Ctrl-C or a timeout the worker, and compilers it started, still run.
-        _kill(worker)
-    try:
-        reply = json.loads(out)
-    except json.JSONDecodeError as error:
-        last = (err.strip().splitlines() or ["it said nothing"])[-1]
-        raise RuntimeError(
-            f"{where} ended with status {worker.returncode} without an answer: {last}"
-        ) from error
-    if "error" in reply:
-        name, batch = reply["candidate"], reply["batch"]
-        who = f"candidate {name!r} at batch {batch}" if name else "the worker"
-        raise RuntimeError(f"{who} failed in {where}: {reply['error']}")
-    return reply["samples"]
-
-
-def _kill(worker: subprocess.Popen[str]) -> None:
-    """End a worker that still runs, and its children; does nothing to an ended one."""
-    if worker.poll() is not None:
-        return
-    tree = psutil.Process(worker.pid)
-    for process in [*tree.children(recursive=True), tree]:
-        with suppress(psutil.NoSuchProcess):  # A child may end by itself meanwhile.
-            process.kill()
-    worker.wait()
-    for pipe in (worker.stdin, worker.stdout, worker.stderr):
-        pipe.close()
 
 
 def one_line(error: Exception) -> str:
@@ -235,8 +192,15 @@ def main() -> int:
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+    def turn() -> None:
+        answer.write(json.dumps({"built": True}) + "\n")
+        answer.flush()
+        sys.stdin.readline()
+
     try:
-        reply: dict[str, Any] = {"samples": run(json.load(sys.stdin))}
+        job = json.loads(sys.stdin.readline())
+        reply: dict[str, Any] = {"samples": run(job, turn=turn)}
     except CandidateError as error:
         reply = {
             "error": str(error),

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qstudy.measure import latency, worker
+from qstudy.measure import latency, processes, worker
 from qstudy.measure.statistics import Interval
 from qstudy.spec import Value
 
@@ -232,6 +232,35 @@ def test_real_workers_time_several_batches_in_fresh_processes(tiny):
     assert isinstance(faster, Interval) and faster.value > 1
 
 
+def test_all_are_built_before_one_is_timed(monkeypatch):
+    told = []
+
+    class Told:
+        def __init__(self, job, *, timeout):
+            self.number = job["process"]
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            told.append(("ended", self.number))
+
+        def build(self):
+            told.append(("built", self.number))
+
+        def time(self):
+            told.append(("timed", self.number))
+            return {"a": {"1": [1.0 + self.number]}}
+
+    monkeypatch.setattr(processes, "Worker", Told)
+    settings = {"factory": FACTORY, "threads": 1, "processes": 3}
+    assert latency.measure({"a": {}}, **settings).cell("a") == (1, 2, 3)
+    assert sorted(told[:3]) == [("built", n) for n in range(3)]
+    # Each ends before the next has its turn.
+    turns = [(what, n) for n in range(3) for what in ("timed", "ended")]
+    assert told[3:9] == turns
+
+
 def test_who_changes_a_process_has_one_of_its_own(monkeypatch):
     asked = []
 
@@ -240,7 +269,7 @@ def test_who_changes_a_process_has_one_of_its_own(monkeypatch):
         asked.append((job["process"], names))
         return {name: {"1": [float(len(asked))]} for name in names}
 
-    monkeypatch.setattr(worker, "ask", ask)
+    monkeypatch.setattr(processes, "ask", ask)
     settings = {"factory": FACTORY, "threads": 1, "processes": 2}
     candidates = {name: {} for name in "abcd"}
     result = latency.measure(candidates, **settings, alone=["b", "d"])
@@ -317,7 +346,7 @@ def test_an_ended_parent_ends_its_worker(tiny, how):
     assert not psutil.wait_procs(children, timeout=10)[1]
 
 
-def test_the_worker_prints_one_line_of_json(tiny):
+def test_the_worker_prints_two_lines_of_json(tiny):
     job = {
         "factory": FACTORY,
         "candidates": [{"name": "noisy", "args": {"kind": "noisy"}}],
@@ -331,11 +360,12 @@ def test_the_worker_prints_one_line_of_json(tiny):
     }
     answer = subprocess.run(
         [sys.executable, "-m", "qstudy.measure.worker"],
-        input=json.dumps(job),
+        input=json.dumps(job) + "\ngo\n",
         capture_output=True,
         text=True,
     )
     assert answer.returncode == 0
     assert "descriptor 1" in answer.stderr
-    (line,) = io.StringIO(answer.stdout)
+    built, line = io.StringIO(answer.stdout)
+    assert json.loads(built) == {"built": True}
     assert list(json.loads(line)["samples"]["noisy"]) == ["2"]
