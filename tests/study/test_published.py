@@ -7,7 +7,7 @@ import pytest
 
 from qstudy import experiments
 from qstudy.report import numbers
-from qstudy.study import notebooks
+from qstudy.study import notebooks, plan
 from qstudy.study.collect import collect
 from qstudy.study.store import Store, checkpoint_of
 from qstudy.study.tree import repository
@@ -86,3 +86,12 @@ def test_a_comparison_names_both_runs():
         how = "how" if experiment == "dynamic" else "method"
         assert base[how] == "fp32" != other[how], key
         assert base["model"] == other["model"], key
+
+
+def test_quick_mode_fits_its_budget_by_the_recorded_seconds(tmp_path):
+    """Ten minutes for all chapters on two cores, as recorded one run after the other."""
+    names = [n for n in notebooks.chapters() if n in experiments.NAMES]
+    specs = [spec for name in names for spec in experiments.grid(name, "quick")]
+    steps = plan.plan(specs, work=Store(tmp_path), results=Store(RESULTS))
+    assert len(steps) == len(specs) and all(step.seconds for step in steps)
+    assert sum(step.seconds for step in steps) < 600
