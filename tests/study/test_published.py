@@ -89,7 +89,7 @@ def test_a_comparison_names_both_runs():
 
 
 def test_quick_mode_fits_its_budget_by_the_recorded_seconds(tmp_path):
-    """Ten minutes for all chapters on two cores, as recorded one run after the other."""
+    """Ten minutes for all chapters, as recorded one run after the other."""
     names = [n for n in notebooks.chapters() if n in experiments.NAMES]
     specs = [spec for name in names for spec in experiments.grid(name, "quick")]
     steps = plan.plan(specs, work=Store(tmp_path), results=Store(RESULTS))
