@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -102,7 +103,10 @@ def execute_as_it_stands(
         resources={"metadata": {"path": os.fspath(source.parent)}},
     )
     try:
-        client.execute(env={**os.environ, "QSTUDY_RESULTS": os.fspath(tree)})
+        # In a loop of its own, which ends with it: chapters are executed in threads.
+        asyncio.run(
+            client.async_execute(env={**os.environ, "QSTUDY_RESULTS": os.fspath(tree)})
+        )
     except CellExecutionError as error:
         raise StudyError(
             f"chapter {source.stem} failed: {error.ename}: {error.evalue}"
