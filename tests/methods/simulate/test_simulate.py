@@ -340,7 +340,10 @@ def test_other_spellings_of_known_operations_are_read(images):
         lambda self, x: self.relu(self.conv2(self.relu(x))),
     ]
     for behind in spellings:
-        block = Block(behind, relu=nn.ReLU(inplace=True), conv2=nn.Conv2d(3, 3, 3))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            more = {"relu": nn.ReLU(inplace=True), "conv2": nn.Conv2d(3, 3, 3)}
+            block = Block(behind, **more)
         made = simulate(block.eval(), SimulateConfig(), calibration=[images])
         torch.testing.assert_close(made(images), block(images), rtol=0.1, atol=0.1)
 
