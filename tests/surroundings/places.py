@@ -35,7 +35,7 @@ def checkout(folder: Path) -> Path:
     here = repository()
     folder.mkdir(parents=True)
     hidden = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-    for name in ("qstudy", "chapters", "results"):
+    for name in ("qstudy", "chapters", "results", "workflow"):
         shutil.copytree(here / name, folder / name, ignore=hidden)
     for name in _FILES:
         shutil.copy(here / name, folder / name)
