@@ -1,8 +1,25 @@
-"""What several chapters do with one network: draw the images that calibrate it."""
+"""What several chapters do with one network: read it, calibrate it, score it.
+
+Everything a run reads comes through its context, which notes it. torch comes inside.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+from qstudy.spec import Context, RunSpec, Value
+
+
+def parent_network(spec: RunSpec, ctx: Context) -> Any:
+    """The network of the run that `spec` starts from, in eval mode."""
+    from qstudy.models import zoo
+
+    model = zoo.build(spec.params["model"])
+    parent = RunSpec.from_dict(spec.params["parent"])
+    zoo.load_checkpoint(model, ctx.checkpoint(parent))
+    return model.eval()
 
 
 def calibration_batches(images: np.ndarray, *, count: int, draw: int) -> list:
@@ -17,3 +34,28 @@ def calibration_batches(images: np.ndarray, *, count: int, draw: int) -> list:
     return [
         normalise(images[chosen[start : start + 64]]) for start in range(0, count, 64)
     ]
+
+
+def scored(
+    model: Any,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    kind: str,
+    tolerance: float | None = None,
+) -> tuple[Value, dict[str, np.ndarray]]:
+    """Top-1 of `model` in percent, and what a paired test needs of each image.
+
+    `kind` and `tolerance` are those of the Value. The arrays are `predictions` and
+    `correct`, uint8 (N,).
+    """
+    from qstudy.measure import accuracy
+    from qstudy.training.loop import predict
+
+    predictions = accuracy.classes(predict(model, images))
+    top1 = accuracy.top1(predictions, labels)
+    correct = accuracy.correct(predictions, labels).astype(np.uint8)
+    return (
+        Value(top1.value, "%", kind, top1.low, top1.high, tolerance),
+        {"predictions": predictions, "correct": correct},
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from qstudy.experiments.evaluation import calibration_batches
+from qstudy.experiments.evaluation import calibration_batches, parent_network
 from qstudy.spec import Context, RunSpec, Value, Values
 
 # The 36 pairs of places in a kernel of three by three.
@@ -130,13 +130,11 @@ def executor_task(spec: RunSpec, ctx: Context) -> Values:
     from qstudy.measure import accuracy
     from qstudy.methods import integer, static
     from qstudy.methods.integer import arithmetic
-    from qstudy.models import zoo
     from qstudy.training.batches import normalise
 
     params = spec.params
     parent = RunSpec.from_dict(params["parent"])
-    model = zoo.build(params["model"])
-    zoo.load_checkpoint(model, ctx.checkpoint(parent))
+    model = parent_network(spec, ctx)
     training, _ = ctx.images(params["dataset"], parent.params["split"])
     images, labels = ctx.images(params["dataset"], "test")
     count = params["images"]

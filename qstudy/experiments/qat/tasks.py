@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from qstudy.experiments.evaluation import calibration_batches
+from qstudy.experiments.evaluation import (
+    calibration_batches,
+    parent_network,
+    scored,
+)
 from qstudy.spec import Context, RunSpec, Value, Values
 
 
@@ -19,15 +23,6 @@ def run(spec: RunSpec, ctx: Context) -> Values:
         raise ValueError(f"task {task!r} is not one of {tuple(tasks)}")
     with system.threads(spec.params["threads"]):
         return tasks[task](spec, ctx)
-
-
-def _parent(spec: RunSpec, ctx: Context) -> Any:
-    from qstudy.models import zoo
-
-    model = zoo.build(spec.params["model"])
-    parent = RunSpec.from_dict(spec.params["parent"])
-    zoo.load_checkpoint(model, ctx.checkpoint(parent))
-    return model.eval()
 
 
 def _simulated(spec: RunSpec, ctx: Context, model: Any) -> Any:
@@ -56,7 +51,7 @@ def _train(spec: RunSpec, ctx: Context) -> Values:
     params = spec.params
     images, labels = ctx.images(params["dataset"], params["split"])
     recipe = Recipe(**params["recipe"])
-    model = _parent(spec, ctx)
+    model = parent_network(spec, ctx)
     if params["method"] == "qat":
         model = _simulated(spec, ctx, model)
     epochs_here: list[Any] = []
@@ -92,24 +87,19 @@ def _train(spec: RunSpec, ctx: Context) -> Values:
 
 def _calibrated(spec: RunSpec, ctx: Context) -> Values:
     """Post-training quantization in the simulated form, nothing trained."""
-    return _scored(spec, ctx, _simulated(spec, ctx, _parent(spec, ctx)))
+    return _scored(spec, ctx, _simulated(spec, ctx, parent_network(spec, ctx)))
 
 
 def _scored(spec: RunSpec, ctx: Context, model: Any) -> Values:
     """Top-1 on the split that `spec` names, with what was said of each image."""
-    from qstudy.measure import accuracy
-    from qstudy.training.loop import predict
-
     params = spec.params
     images, labels = ctx.images(params["dataset"], params["scored_on"])
-    predictions = accuracy.classes(predict(model, images))
-    top1 = accuracy.top1(predictions, labels)
-    kind = "stochastic" if params["task"] == "train" else "isa"
-    tolerance = 0.3 if kind == "isa" else None
-    return Values(
-        {"top1": Value(top1.value, "%", kind, top1.low, top1.high, tolerance)},
-        arrays={
-            "predictions": predictions,
-            "correct": accuracy.correct(predictions, labels).astype("uint8"),
-        },
+    trained = params["task"] == "train"
+    top1, arrays = scored(
+        model,
+        images,
+        labels,
+        kind="stochastic" if trained else "isa",
+        tolerance=None if trained else 0.3,
     )
+    return Values({"top1": top1}, arrays=arrays)

@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 
 from qstudy.experiments import timing
-from qstudy.experiments.evaluation import calibration_batches
+from qstudy.experiments.evaluation import (
+    calibration_batches,
+    parent_network,
+    scored,
+)
 from qstudy.experiments.static.grid import HEADLINE
 from qstudy.spec import Context, RunSpec, Value, Values
 
@@ -23,15 +27,12 @@ def run(spec: RunSpec, ctx: Context) -> Values:
 
 
 def _evaluate(spec: RunSpec, ctx: Context) -> Values:
-    from qstudy.measure import accuracy, size, system
+    from qstudy.measure import size, system
     from qstudy.methods import static
-    from qstudy.models import zoo
-    from qstudy.training.loop import predict
 
     params = spec.params
     parent = RunSpec.from_dict(params["parent"])
-    model = zoo.build(params["model"])
-    zoo.load_checkpoint(model, ctx.checkpoint(parent))
+    model = parent_network(spec, ctx)
     images, labels = ctx.images(params["dataset"], "test")
     values = {}
     with system.threads(params["threads"]):
@@ -53,15 +54,12 @@ def _evaluate(spec: RunSpec, ctx: Context) -> Values:
             tensors = size.quantized_tensors(model)
         else:
             tensors = size.float_tensors(model)
-        predictions = accuracy.classes(predict(model, images))
-    top1 = accuracy.top1(predictions, labels)
-    # Other kernels round differently near ties; a few images of 10,000 may flip.
-    values["top1"] = Value(top1.value, "%", "isa", top1.low, top1.high, tolerance=0.3)
+        # Other kernels round differently near ties; a few images of 10,000 may flip.
+        values["top1"], arrays = scored(
+            model, images, labels, kind="isa", tolerance=0.3
+        )
     values["size_mib"] = Value(size.safetensors_mib(tensors), "MiB", "exact")
-    correct = accuracy.correct(predictions, labels).astype(np.uint8)
-    return Values(
-        values=values, arrays={"predictions": predictions, "correct": correct}
-    )
+    return Values(values=values, arrays=arrays)
 
 
 def _latency(spec: RunSpec, ctx: Context) -> Values:
