@@ -45,7 +45,7 @@ def told(here: Mapping[str, Number], published: Mapping[str, Number]) -> list[st
     )
     count = f"{len(claims) - len(moved) - lacking} of {len(claims)} verdicts are those "
     lines = [f"{first} {count}of the published results."]
-    lines += [f"{key}: {new} here, {old} as published." for key, old, new in moved]
+    lines += [f"{key}: now {new}; published: {old}." for key, old, new in moved]
     return [*lines, *([f"{lacking} verdicts are missing here."] if lacking else [])]
 
 

@@ -105,7 +105,7 @@ def test_a_caption_names_the_module_that_made_it(good):
 def test_a_verdict_that_moved_is_told_on_the_page(good):
     page = (good / "home.html").read_text()
     assert "0 of 1 verdicts are those of the published results" in page
-    assert "toy.claim.size: fails here, holds as published." in page
+    assert "toy.claim.size: now fails; published: holds." in page
 
 
 def test_a_figure_has_its_alt_text_caption_label_and_data(good):

@@ -14,7 +14,7 @@ def test_each_verdict_that_moved_is_told_with_both_sides():
     published = claims(size="holds", speed="holds, above 4", accuracy="holds")
     first, second = verdicts.told(here, published)
     assert "2 of 3 verdicts are those of the published results" in first
-    assert second == "toy.claim.speed: fails here, holds, above 4 as published."
+    assert second == "toy.claim.speed: now fails; published: holds, above 4."
 
 
 def test_equal_verdicts_are_told_in_one_sentence():
