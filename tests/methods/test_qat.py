@@ -133,3 +133,15 @@ def test_divergence_names_the_step_and_keeps_the_last_good_state(tmp_path, monke
         patch.setattr(loop, "train_step", lambda *a, **k: torch.tensor(float("nan")))
         train(network(), recipe=wild, resume=tmp_path)
     assert (tmp_path / "state.safetensors").read_bytes() == kept
+
+
+def test_ranges_that_follow_weights_are_those_of_the_last_update():
+    made = network(weight_ranges="moving_average", bn_strategy="none")
+    train(made)
+    for layer in layers(made).values():
+        weight = getattr(layer, "conv", getattr(layer, "layer", None)).weight
+        low, high = layer.weight_quantizer.range()
+        rows = weight.detach().flatten(1)
+        # A range holds zero, so that padding has a code.
+        assert torch.equal(low, rows.amin(1).clamp(max=0.0))
+        assert torch.equal(high, rows.amax(1).clamp(min=0.0))
