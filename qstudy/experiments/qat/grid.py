@@ -10,9 +10,13 @@ from typing import Any
 
 from qstudy.experiments import baselines
 from qstudy.experiments.qat.recipe import (
+    ABLATION,
+    ABLATION_EPOCHS,
+    ABLATION_SEEDS,
     CALIBRATION,
+    CALIBRATORS,
+    CHOSEN,
     FINE_TUNING,
-    RATES,
     SCHEDULE,
     SIMULATION,
     WIDTHS,
@@ -29,12 +33,14 @@ _SIMULATED = {
 }
 
 
-def _spec(parent: RunSpec, task: str, **params: Any) -> RunSpec:
+def _spec(
+    parent: RunSpec, task: str, *, seed: int | None = None, **params: Any
+) -> RunSpec:
     about = parent.params
     return RunSpec(
         experiment=NAME,
         version=VERSION,
-        seed=parent.seed,
+        seed=parent.seed if seed is None else seed,
         params={
             "task": task,
             "model": about["model"],
@@ -52,33 +58,42 @@ def qat_spec(
     parent: RunSpec,
     width: str,
     *,
-    peak_lr: float,
+    seed: int | None = None,
     simulate: dict[str, Any] | None = None,
     recipe: dict[str, Any] | None = None,
     calibration: dict[str, Any] | None = None,
 ) -> RunSpec:
-    """Train `parent`'s network with rounding; changed fields override the recipe's."""
+    """Train `parent`'s network with rounding; changed fields override the recipe's.
+
+    Another `seed` than the parent's is for repetitions from one network.
+    """
     return _spec(
         parent,
         "train",
+        seed=seed,
         method="qat",
         width=width,
         simulate={**_SIMULATED, **WIDTHS[width], **(simulate or {})},
         calibration={**CALIBRATION, **(calibration or {})},
         schedule=SCHEDULE,
-        recipe={**FINE_TUNING, "peak_lr": peak_lr, **(recipe or {})},
+        recipe={**FINE_TUNING, **CHOSEN[width], **(recipe or {})},
     )
 
 
 def finetune_spec(
-    parent: RunSpec, *, peak_lr: float, recipe: dict[str, Any] | None = None
+    parent: RunSpec,
+    width: str,
+    *,
+    seed: int | None = None,
+    recipe: dict[str, Any] | None = None,
 ) -> RunSpec:
-    """The control: the same fine-tuning of `parent`'s network, without rounding."""
+    """The control: the fine-tuning of `width`, without rounding."""
     return _spec(
         parent,
         "train",
+        seed=seed,
         method="finetune",
-        recipe={**FINE_TUNING, "peak_lr": peak_lr, **(recipe or {})},
+        recipe={**FINE_TUNING, **CHOSEN[width], **(recipe or {})},
     )
 
 
@@ -101,36 +116,58 @@ def ptq_spec(
 
 
 def trials() -> list[RunSpec]:
-    """What chooses the recipe: ResNet-20 from dev, scored on the images held out."""
+    """ResNet-20 from dev, scored on the images held out: what chooses a calibrator."""
     dev = baselines.dev("resnet20")
-    rates = {rate for tried in RATES.values() for rate in tried}
+    return [ptq_spec(dev, w, observer=o) for w in WIDTHS for o in CALIBRATORS]
+
+
+def core() -> list[RunSpec]:
+    """Each seed of ResNet-20, by width: trained with rounding, without, calibrated."""
+    parents = [baselines.published("resnet20", seed=s) for s in baselines.SEEDS]
     return [
-        *(
-            qat_spec(dev, w, peak_lr=rate)
-            for w, tried in RATES.items()
-            for rate in tried
-        ),
-        *(finetune_spec(dev, peak_lr=rate) for rate in sorted(rates)),
+        spec
+        for width in WIDTHS
+        for parent in parents
+        for spec in (
+            qat_spec(parent, width),
+            finetune_spec(parent, width),
+            ptq_spec(parent, width),
+            ptq_spec(finetune_spec(parent, width), width),
+        )
+    ]
+
+
+def ablation() -> list[RunSpec]:
+    """ResNet-8 from dev, one thing changed at a time, scored on the images held out."""
+    dev = baselines.dev("resnet8")
+    short = {"epochs": ABLATION_EPOCHS}
+    tuned = [finetune_spec(dev, "w4a4", seed=s, recipe=short) for s in ABLATION_SEEDS]
+    return tuned + [
+        qat_spec(
+            dev,
+            "w4a4",
+            seed=seed,
+            simulate=changed.get("simulate"),
+            recipe={**short, **changed.get("recipe", {})},
+        )
+        for changed in ABLATION.values()
+        for seed in ABLATION_SEEDS
     ]
 
 
 def smoke() -> list[RunSpec]:
     """Every path on generated images: both trainings, and calibration of each."""
-    short = {"epochs": 2, "batch": 64, "precision": "fp32", "compiled": False}
+    short = {
+        **{"epochs": 2, "batch": 64, "precision": "fp32", "compiled": False},
+        **{"peak_lr": 0.01},
+    }
     few = {"images": 64}
     parent = baselines.smoke()
-    tuned = finetune_spec(parent, peak_lr=0.01, recipe=short)
+    tuned = finetune_spec(parent, "w4a4", recipe=short)
     moving = {"ranges": "moving_average", "bn_strategy": "one_pass"}
     return [
-        qat_spec(parent, "w8a8", peak_lr=0.01, recipe=short, calibration=few),
-        qat_spec(
-            parent,
-            "w4a4",
-            peak_lr=0.01,
-            simulate=moving,
-            recipe=short,
-            calibration=few,
-        ),
+        qat_spec(parent, "w8a8", recipe=short, calibration=few),
+        qat_spec(parent, "w4a4", simulate=moving, recipe=short, calibration=few),
         tuned,
         ptq_spec(parent, "w4a4", images=64),
         ptq_spec(tuned, "w4a4", images=64),
@@ -138,5 +175,6 @@ def smoke() -> list[RunSpec]:
 
 
 def grid(mode: str) -> list[RunSpec]:
-    """full and quick: none before the trials are trained; then full is `trials()`."""
-    return {"smoke": smoke(), "quick": [], "full": []}[mode]
+    """full: trials, core and ablation. quick: none before they are trained."""
+    full = [*trials(), *core(), *ablation()]
+    return {"smoke": smoke(), "quick": [], "full": full}[mode]
