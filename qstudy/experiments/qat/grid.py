@@ -176,5 +176,8 @@ def smoke() -> list[RunSpec]:
 
 def grid(mode: str) -> list[RunSpec]:
     """full: trials, core and ablation. quick: none before they are trained."""
+    from qstudy.experiments.qat import grid_graphs  # which builds on this module
+
     full = [*trials(), *core(), *ablation()]
-    return {"smoke": smoke(), "quick": [], "full": full}[mode]
+    small = [*smoke(), *grid_graphs.smoke()]
+    return {"smoke": small, "quick": [], "full": full}[mode]

@@ -7,19 +7,25 @@ from typing import Any
 import pandas as pd
 
 from qstudy.experiments import columns
+from qstudy.experiments.qat.tables_graphs import graph_tables
 from qstudy.spec import RunRecord
 
 
 def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
-    """qat_recipe.csv: a row a trial, all scored on the images held out."""
+    """qat_recipe.csv: a row a trial, all scored on the images held out.
+
+    And qat_graphs.csv, see tables_graphs.
+    """
+    drawn = graph_tables(records)
+    records = [r for r in records if r.spec.params["task"] != "graph"]
     rows = [_row(r) for r in records if r.spec.params["scored_on"] == "validation"]
     if not rows:
-        return {}
+        return drawn
     frame = pd.DataFrame(rows)
     order = ["model", "weight_bits", "activation_bits", "method", "peak_lr", "seed"]
     rising = [True, False, False, True, True, True]
     frame = frame.sort_values(order, ascending=rising, kind="stable")
-    return {"qat_recipe.csv": frame.reset_index(drop=True)}
+    return {"qat_recipe.csv": frame.reset_index(drop=True), **drawn}
 
 
 def _row(record: RunRecord) -> dict[str, Any]:

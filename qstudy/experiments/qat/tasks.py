@@ -10,6 +10,7 @@ from qstudy.experiments.evaluation import (
     parent_network,
     scored,
 )
+from qstudy.experiments.qat.tasks_graphs import graph
 from qstudy.spec import Context, RunSpec, Value, Values
 
 
@@ -17,7 +18,7 @@ def run(spec: RunSpec, ctx: Context) -> Values:
     """Do the task that `spec` names; ValueError for another."""
     from qstudy.measure import system
 
-    tasks = {"train": _train, "ptq": _calibrated}
+    tasks = {"train": _train, "ptq": _calibrated, "graph": graph}
     task = spec.params["task"]
     if task not in tasks:
         raise ValueError(f"task {task!r} is not one of {tuple(tasks)}")

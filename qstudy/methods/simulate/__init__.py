@@ -1,6 +1,11 @@
 """A network that computes in floats what its integer form will: placement, ranges."""
 
-from qstudy.methods.simulate.network import SimulateConfig, config_of, simulate
+from qstudy.methods.simulate.network import (
+    QUANTIZERS,
+    SimulateConfig,
+    config_of,
+    simulate,
+)
 from qstudy.methods.simulate.ranges import (
     OBSERVERS,
     calibrate,
@@ -12,6 +17,7 @@ from qstudy.methods.simulate.ranges import (
 
 __all__ = [
     "OBSERVERS",
+    "QUANTIZERS",
     "SimulateConfig",
     "calibrate",
     "config_of",
