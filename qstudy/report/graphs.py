@@ -170,6 +170,7 @@ def _draw_line(axis: Axes, line: Line, *, bits: bool) -> None:
         _arrow(axis, line, (x, start), (x, end))
         y = (start + end) / 2 + 0.01
         if source.beside:  # little room: the dtype before the arrow, the rest behind
+            y -= 0.03
             _write(axis, x - 0.07, y, words.pop(0), ha="right", va="center")
         _write(axis, x + 0.07, y, ", ".join(words), ha="left", va="center")
 

@@ -85,7 +85,7 @@ def texts(figure):
 
 
 def check_texts(figure):
-    """No text leaves the figure, is small, or touches another."""
+    """No text leaves the figure, is small, touches another or the rim of a box."""
     with style.context():
         figure.canvas.draw()
     boxes = {}
@@ -98,6 +98,11 @@ def check_texts(figure):
         for other, taken in boxes.items():
             assert not box.overlaps(taken), (text.get_text(), other.get_text())
         boxes[text] = box
+        for axis in figure.axes:
+            for rim in (patch.get_window_extent() for patch in axis.patches):
+                within = rim.x0 < box.x0 and box.x1 < rim.x1
+                within &= rim.y0 < box.y0 and box.y1 < rim.y1
+                assert within or not box.overlaps(rim), text.get_text()
 
 
 def said(figure):
