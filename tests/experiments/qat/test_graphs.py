@@ -6,10 +6,12 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from qstudy.experiments import qat
+from qstudy.experiments import baselines, qat
 from qstudy.experiments.qat import grid_graphs, tasks_graphs
+from qstudy.experiments.qat.grid import ptq_spec
 from qstudy.models import zoo
 from qstudy.report import figures, graphs, style
+from qstudy.spec import Value, Values
 from tests.experiments.records import record
 from tests.methods.networks import stir
 from tests.report.test_graphs import check_texts
@@ -69,6 +71,17 @@ def test_all_values_are_exact(made):
 
 def test_other_weights_give_the_same_record(made):
     assert run("resnet14", seed=1).values == made.values
+
+
+def test_graphs_stand_beside_the_other_tables(made):
+    spec = ptq_spec(baselines.dev("resnet20"), "w8a8")
+    correct = np.ones(5000, dtype=np.uint8)
+    top1 = Value(100.0, "%", "isa", 99.0, 100.0)
+    other = record(spec, Values({"top1": top1}, arrays={"correct": correct}))
+    found = qat.tables([made, other])
+    alone = qat.tables([made])
+    assert found["qat_graphs.csv"].equals(alone["qat_graphs.csv"])
+    assert {"qat_graphs.csv"} == set(alone) < set(found)
 
 
 def test_the_original_is_all_float(table):
