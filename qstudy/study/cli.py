@@ -1,5 +1,5 @@
 """The command `qstudy`: plan, run, collect, verify, publish, conformance, data, doctor,
-study, book, pdf, cite.
+study, book, pdf, cite, claims.
 
 Every command ends with exit code 0 or with one line that says what is wrong and the way
 out: 1 for an error, 2 for a wrong call, 130 for Ctrl-C (finished runs are kept).
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from qstudy import data, experiments
+from qstudy.claims import entries
 from qstudy.data import fetch
 from qstudy.report import citation, numbers, provenance
 from qstudy.spec import MODES, RunSpec
@@ -272,6 +273,19 @@ def cite(
     study_itself = citation.load(repository() / "CITATION.cff")
     print(f"cite      {study_itself.text(f'Number {key}')}")
     print(study_itself.bibtex(f"Number {key}", slug=key))
+
+
+@app.command(epilog="Example: qstudy claims deck.size")
+def claims(
+    name: Annotated[
+        str, typer.Argument(metavar="[ID]", help="One claim; all where it is left out.")
+    ] = "",
+    tree: Annotated[Path | None, typer.Option(help="Default: results/.")] = None,
+) -> None:
+    """List the claims with their verdicts, or tell all about one."""
+    claim = entries.by_id(name) if name else None
+    ledger = entries.read(results_root(tree or ""))
+    print(entries.as_text(ledger) if claim is None else entries.told(claim, ledger))
 
 
 @app.command(epilog="Example: qstudy study --mode quick")

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from qstudy import experiments
+from qstudy.claims import entries, guide
 from qstudy.report import figures, numbers, style, tables
 from qstudy.report.quotes import quoted_keys
 from qstudy.spec import Number, RunRecord
@@ -33,6 +36,8 @@ def collect(
 ) -> dict[str, tuple[int, int]]:
     """Rewrite tables/, figures/, cards/ and numbers.json of `tree` from its records.
 
+    Among the tables is the ledger of claims.
+
     Only numbers that README or a page of the book quotes are written; the keys of the
     others stand in numbers-unquoted.txt.
 
@@ -44,6 +49,7 @@ def collect(
     known: dict[str, Number] = {}
     counts = {}
     everything: list[RunRecord] = []
+    all_tables: dict[str, pd.DataFrame] = {}
     for experiment in experiments.ALL:
         records = gather(
             experiment.NAME,
@@ -63,7 +69,11 @@ def collect(
         with style.context():
             for figure in experiment.figures(made):
                 figures.publish(figure, tree / "figures")
+        all_tables |= made
         known |= experiment.numbers(made)
+    ledger, judged = entries.collect(all_tables, everything)
+    tables.write_csv(ledger, tree / "tables" / entries.FILE)
+    known |= judged | guide.numbers(all_tables)
     # A work tree quotes what was kept with the results that complete it.
     known |= agreement.numbers(published or tree)
     cards.write_cards(store, everything)

@@ -1,0 +1,54 @@
+"""The rules of the ledger: each function makes one, from evidence to a finding."""
+
+from qstudy.claims.ledger import Rule
+from qstudy.claims.rules.accuracy import (
+    between,
+    folded_per_tensor,
+    integer_drop,
+    perplexity_rise,
+    smaller_loses_more,
+    static_drop,
+    static_drop_over_seeds,
+    text_drops,
+    text_gain,
+)
+from qstudy.claims.rules.common import STATIC, both
+from qstudy.claims.rules.cost import dynamic_size, falls_with_batch, speed, static_size
+from qstudy.claims.rules.exact import (
+    asymmetric,
+    code_of,
+    data_read,
+    float_activations,
+    same_code,
+    same_logits,
+)
+from qstudy.claims.rules.training import ablation, qat_drop, qat_gain, trained
+
+__all__ = [
+    "STATIC",
+    "Rule",
+    "ablation",
+    "asymmetric",
+    "between",
+    "both",
+    "code_of",
+    "data_read",
+    "dynamic_size",
+    "falls_with_batch",
+    "float_activations",
+    "folded_per_tensor",
+    "integer_drop",
+    "perplexity_rise",
+    "qat_drop",
+    "qat_gain",
+    "same_code",
+    "same_logits",
+    "smaller_loses_more",
+    "speed",
+    "static_drop",
+    "static_drop_over_seeds",
+    "static_size",
+    "text_drops",
+    "text_gain",
+    "trained",
+]

@@ -1,0 +1,99 @@
+"""Rules on networks that were trained with rounding: differences seed by seed."""
+
+from __future__ import annotations
+
+from qstudy.claims.ledger import Evidence, Finding, NotMeasured, Rule
+from qstudy.claims.rules.accuracy import paired
+from qstudy.claims.rules.common import above, at_most, quoted
+from qstudy.measure import statistics
+from qstudy.spec import RunRecord
+
+
+def trained(evidence: Evidence, method: str, width: str) -> dict[int, RunRecord]:
+    """ResNet-20 by `method`, scored on the test images, by the seed of its fp32 form.
+
+    Of the LSQ chapter for "lsq", else of the QAT chapter; NotMeasured for fewer than
+    two seeds.
+    """
+    experiment = "lsq" if method == "lsq" else "qat"
+    found = {}
+    for record in evidence.records.values():
+        params = record.spec.params
+        if record.spec.experiment != experiment or params.get("method") != method:
+            continue
+        if params["task"] not in ("train", "ptq"):
+            continue
+        parent = params["parent"]
+        of_width = params.get("width") == width
+        if (
+            of_width
+            and params["model"] == "resnet20"
+            and params["scored_on"] == "test"
+            and parent["experiment"] == "baselines"
+        ):
+            found[parent["seed"]] = record
+    if len(found) < 2:
+        raise NotMeasured(f"{experiment}: {method} at {width}")
+    return found
+
+
+def qat_gain(width: str, *, over: str = "") -> Rule:
+    """Training with rounding beats calibrating alone, by per-seed differences.
+
+    With `over`, two calibrated widths are compared instead: `width` against `over`.
+    """
+
+    def rule(evidence: Evidence) -> Finding:
+        method = "static_int8" if over else "qat"
+        qat = trained(evidence, method, width)
+        static = trained(evidence, "static_int8", over or width)
+        seeds = sorted(qat.keys() & static.keys())
+        gains = [paired(qat[s], static[s]).value for s in seeds]
+        mean = statistics.t_interval(gains)
+        runs = tuple(r[s].spec.key for s in seeds for r in (static, qat))
+        number = quoted(mean, "pp", 2, runs)
+        return Finding(above(mean.low, mean.high, 0.0), (("", number),))
+
+    return rule
+
+
+def qat_drop(method: str, width: str, *, limit: float) -> Rule:
+    """The mean drop from fp32 of networks by `method` is at most `limit` points."""
+
+    def rule(evidence: Evidence) -> Finding:
+        found = trained(evidence, method, width)
+        fp32 = evidence.rows("static.csv", model="resnet20", method="fp32")
+        base = {row.seed: evidence.record(row.run) for row in fp32.itertuples()}
+        seeds = sorted(found.keys() & base.keys())
+        drops = [paired(base[s], found[s]).value for s in seeds]
+        mean = statistics.t_interval(drops)
+        runs = tuple(r[s].spec.key for s in seeds for r in (base, found))
+        number = quoted(mean, "pp", 2, runs)
+        return Finding(at_most(mean.low, mean.high, limit), (("", number),))
+
+    return rule
+
+
+def ablation(condition: str, *, method: str = "lsq") -> Rule:
+    """ResNet-8 learns less with one thing changed: base minus `condition`, by seed."""
+
+    def rule(evidence: Evidence) -> Finding:
+        found: dict[str, dict[int, RunRecord]] = {"base": {}, condition: {}}
+        for record in evidence.records.values():
+            params = record.spec.params
+            name = params.get("condition", "")
+            if record.spec.experiment != method or name not in found:
+                continue
+            if params["model"] == "resnet8" and params["task"] == "train":
+                found[name][record.spec.seed] = record
+        base, other = found["base"], found[condition]
+        seeds = sorted(base.keys() & other.keys())
+        if len(seeds) < 2:
+            raise NotMeasured(f"{method}: {condition}")
+        losses = [paired(base[s], other[s]).value for s in seeds]
+        mean = statistics.t_interval(losses)
+        runs = tuple(r[s].spec.key for s in seeds for r in (base, other))
+        number = quoted(mean, "pp", 2, runs)
+        return Finding(above(mean.low, mean.high, 0.0), (("", number),))
+
+    return rule
