@@ -17,6 +17,10 @@ STUBS += ("status", "api", "api-numerics", "api-methods", "api-experiments")
 STUBS += ("api-rooms", "api-study", "cluster")
 FRAME = (
     "index",
+    "claims",
+    "guide",
+    "slow",
+    "elsewhere",
     "introduction",
     "training",
     "rerun",
@@ -34,13 +38,16 @@ def pages(tmp_path_factory):
     chapters = books.frame(folder, ["index"])
     shutil.copy(books.ROOT / "_toc.yml", folder)
     for name in STUBS:
-        (chapters / f"{name}.md").write_text(f"# The page {name}\n")
+        label = "(lstm-choice)=\n" if name == "dynamic" else ""
+        (chapters / f"{name}.md").write_text(f"{label}# The page {name}\n")
     for name in FRAME:
         for source in (books.ROOT / "chapters").glob(f"{name}.*"):
             shutil.copy(source, chapters)
     keys = {key for p in chapters.glob("*.*") for key in KEY.findall(p.read_text())}
-    assert "static.claim.size" in keys
+    assert "ledger.claim.deck.size" in keys
     tree = folder / "results"
+    (tree / "tables").mkdir(parents=True)
+    shutil.copy(books.ROOT / "results/tables/claims.csv", tree / "tables")
     row = {
         "model": "resnet20",
         "stage": "published",
@@ -142,7 +149,8 @@ def test_toc_names_the_pages_in_order():
     files = [toc["root"]]
     for chapter in chapters:
         files += [chapter["file"], *(s["file"] for s in chapter.get("sections", []))]
-    chapters = "introduction fusion formulas dynamic static"
+    chapters = "introduction fusion formulas dynamic static claims"
+    chapters += " guide slow elsewhere"
     order = (
         f"index {chapters} explorer rerun cluster networks training data scope glossary"
     )

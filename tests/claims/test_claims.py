@@ -1,0 +1,417 @@
+"""The ledger: rules on made-up and on published evidence, controls, rows, answers."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from qstudy import experiments
+from qstudy.claims import entries, faults, guide, pages, rules
+from qstudy.claims.ledger import (
+    HOLDING,
+    NOT_MEASURED,
+    NOT_TESTABLE,
+    VERDICTS,
+    Claim,
+    Control,
+    Evidence,
+    Finding,
+    judge,
+    judge_control,
+)
+from qstudy.claims.rules import common, training
+from qstudy.measure.statistics import FAILS, HOLDS, UNDECIDED
+from qstudy.report import numbers
+from qstudy.spec import Number, RunSpec, Values
+from qstudy.study.collect import gather
+from qstudy.study.store import Store
+from qstudy.study.tree import repository
+from tests.experiments.records import record
+
+RESULTS = repository() / "results"
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Tables and records of the published tree, and its evidence."""
+    tables, records = {}, []
+    for experiment in experiments.ALL:
+        found = gather(experiment.NAME, tree=Store(RESULTS), published=None)
+        if found:
+            tables |= experiment.tables(found)
+            records += found
+    return tables, records
+
+
+@pytest.fixture(scope="module")
+def evidence(published):
+    tables, records = published
+    return Evidence(tables, {r.spec.key: r for r in records})
+
+
+def kept(experiment, *, arrays=None, seed=0, **params):
+    """A record as a run of `experiment` would leave it."""
+    spec = RunSpec(experiment=experiment, version=1, params=params, seed=seed)
+    return record(spec, Values({}, arrays or {}))
+
+
+def with_rule(rule, *, fault=lambda e: e, suppose=None):
+    """A claim that `rule` decides."""
+    return Claim(
+        id="toy",
+        wording="It holds.",
+        source="hong2022",
+        place="slide",
+        chapter="static",
+        condition="none",
+        tolerance="none",
+        rule=rule,
+        control=Control("a fault", fault, suppose),
+    )
+
+
+# ---- what a verdict follows from
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "limit", "over", "under"),
+    [
+        (1.1, 1.3, 1.0, HOLDS, FAILS),
+        (0.7, 0.9, 1.0, FAILS, HOLDS),
+        (0.9, 1.1, 1.0, UNDECIDED, UNDECIDED),
+        (1.0, 1.2, 1.0, UNDECIDED, UNDECIDED),
+    ],
+)
+def test_a_verdict_asks_for_the_whole_interval(low, high, limit, over, under):
+    assert common.above(low, high, limit) == over
+    assert common.at_most(low, high, limit) == under
+
+
+def test_the_upper_limit_itself_is_at_most():
+    assert common.at_most(0.5, 1.0, 1.0) == HOLDS
+
+
+def test_several_parts_are_judged_by_their_worst():
+    assert common.worst([HOLDS, HOLDS]) == HOLDS
+    assert common.worst([HOLDS, UNDECIDED]) == UNDECIDED
+    assert common.worst([UNDECIDED, FAILS, HOLDS]) == FAILS
+
+
+def timings(**changes):
+    """Two rows of one run, int8 three times as fast as the best of two fp32 forms."""
+    made = kept("toy", warmup_seconds=0.5, task="latency")
+    common_columns = {"model": "net", "batch": 1, "threads": 2, "n": 5}
+    common_columns |= {"run": made.spec.key, "baseline": "best_fp32"}
+    rows = [
+        {"candidate": "fp32:eager", "ratio": 0.6, "ratio_lo": 0.5, "ratio_hi": 0.7},
+        {"candidate": "fp32:compiled", "ratio": 1.0, "ratio_lo": 1, "ratio_hi": 1},
+        {"candidate": "int8:x86", "ratio": 3.0, "ratio_lo": 2.9, "ratio_hi": 3.1},
+    ]
+    frame = pd.DataFrame([{**common_columns, **row} for row in rows]).assign(**changes)
+    return Evidence({"t.csv": frame}, {made.spec.key: made})
+
+
+SPEED = rules.speed("t.csv", "int8:x86", "best_fp32", model="net", batch=1)
+
+
+def test_a_speed_is_judged_by_its_interval():
+    found = judge(with_rule(SPEED), timings())
+    assert found.verdict == HOLDS
+    assert found.figures[0][1].value == 3.0 and found.figures[0][1].n == 5
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (faults.without_warmup("t.csv"), "timed without warm-up"),
+        (faults.one_process("t.csv"), "1 process instead of 5"),
+        (faults.eager_as_best("t.csv", "best_fp32"), "fp32:compiled is faster"),
+        (faults.swapped("t.csv"), "faster than the baseline"),
+    ],
+)
+def test_a_timing_that_may_not_be_judged_by_is_refused(fault, why):
+    assert why in judge_control(with_rule(SPEED, fault=fault), timings())
+    refused = judge(with_rule(SPEED), fault(timings()))
+    assert refused.verdict == UNDECIDED and why in refused.remark
+
+
+def test_a_control_that_is_not_rejected_says_so():
+    assert judge_control(with_rule(SPEED), timings()) == "not rejected: holds"
+
+
+def test_a_claim_that_does_not_hold_needs_supposed_rows_for_its_control():
+    slow = timings(ratio=0.5, ratio_lo=0.4, ratio_hi=0.6)
+    true = faults.supposed("t.csv", faults.ratio_of(3.0), candidate="int8:x86")
+    fault = faults.one_process("t.csv")
+    assert judge(with_rule(SPEED), slow).verdict == FAILS
+    assert judge_control(with_rule(SPEED, fault=fault), slow) == NOT_MEASURED
+    told = judge_control(with_rule(SPEED, fault=fault, suppose=true), slow)
+    assert told.startswith("rejected: 1 process")
+    useless = with_rule(SPEED, fault=fault, suppose=lambda e: e)
+    assert judge_control(useless, slow).startswith("no control")
+
+
+def test_faults_leave_their_evidence_as_it_was():
+    before = timings()
+    copy = before.tables["t.csv"].copy()
+    faults.after(
+        faults.swapped("t.csv"),
+        faults.eager_as_best("t.csv", "best_fp32"),
+        faults.without_warmup("t.csv"),
+    )(before)
+    pd.testing.assert_frame_equal(before.tables["t.csv"], copy)
+    (made,) = before.records.values()
+    assert made.spec.params["warmup_seconds"] == 0.5
+
+
+@pytest.mark.parametrize("lacking", ["table", "row", "record"])
+def test_what_is_missing_is_not_measured(lacking):
+    whole = timings()
+    frame = whole.tables["t.csv"]
+    short = {
+        "table": Evidence({}, whole.records),
+        "row": Evidence({"t.csv": frame[frame.candidate != "int8:x86"]}, whole.records),
+        "record": Evidence(whole.tables, {}),
+    }[lacking]
+    assert judge(with_rule(SPEED), short).verdict == NOT_MEASURED
+    assert judge_control(with_rule(SPEED), short) == NOT_MEASURED
+
+
+# ---- training by seed
+
+
+def seeds_of(method, correct, *, width="w8a8", experiment="qat"):
+    """Records of ResNet-20 by seed, with the share of right answers given for each."""
+    made = {}
+    for seed, share in enumerate(correct):
+        right = (np.arange(1000) < 1000 * share).astype(np.uint8)
+        parent = {"experiment": "baselines", "version": 1, "params": {}, "seed": seed}
+        one = kept(
+            experiment,
+            arrays={"correct": right},
+            seed=seed,
+            task="train" if method != "static_int8" else "ptq",
+            method=method,
+            width=width,
+            model="resnet20",
+            scored_on="test",
+            parent=parent,
+        )
+        made[one.spec.key] = one
+    return made
+
+
+@pytest.mark.parametrize(
+    ("trained", "verdict"),
+    [
+        ([0.95, 0.96, 0.95], HOLDS),
+        ([0.85, 0.84, 0.85], FAILS),
+        ([0.95, 0.85, 0.9], UNDECIDED),
+    ],
+)
+def test_a_gain_by_training_is_judged_over_seeds(trained, verdict):
+    records = seeds_of("qat", trained) | seeds_of("static_int8", [0.9, 0.9, 0.9])
+    found = training.qat_gain("w8a8")(Evidence({}, records))
+    assert found.verdict == verdict
+    assert found.figures[0][1].n == 3 and len(found.figures[0][1].runs) == 6
+
+
+def test_networks_of_another_start_or_width_are_not_taken():
+    records = seeds_of("qat", [0.9, 0.9, 0.9], width="w4a4")
+    with pytest.raises(Exception, match="qat: qat at w8a8"):
+        training.trained(Evidence({}, records), "qat", "w8a8")
+
+
+def test_calibrated_networks_passed_off_as_trained_show_no_gain():
+    records = seeds_of("qat", [0.95, 0.96, 0.95])
+    records |= seeds_of("static_int8", [0.9, 0.9, 0.9])
+    claim = with_rule(training.qat_gain("w8a8"), fault=faults.static_as_qat("w8a8"))
+    assert judge_control(claim, Evidence({}, records)) == "rejected: undecided here"
+
+
+@pytest.mark.parametrize(("width", "holds"), [("w8a8", True), ("w2a2", False)])
+def test_learned_steps_are_judged_against_fp32(width, holds):
+    share = 0.9 if holds else 0.8
+    lsq = seeds_of("lsq", [share] * 3, width=width, experiment="lsq")
+    fp32 = seeds_of("fp32", [0.9] * 3, experiment="static")
+    rows = [
+        {"model": "resnet20", "method": "fp32", "seed": r.spec.seed, "run": key}
+        for key, r in fp32.items()
+    ]
+    seen = Evidence({"static.csv": pd.DataFrame(rows)}, lsq | fp32)
+    claim = entries.by_id(f"esser.{width[:2]}")
+    assert judge(claim, seen).verdict == (HOLDS if holds else FAILS)
+    if holds:
+        assert judge_control(claim, seen) == "rejected: fails"
+
+
+# ---- the published tree
+
+
+@pytest.mark.parametrize("claim", entries.ALL, ids=[c.id for c in entries.ALL])
+def test_every_control_on_published_evidence_is_rejected(claim, evidence):
+    told = judge_control(claim, evidence)
+    if claim.rule is None:
+        assert told == ""
+    elif told != NOT_MEASURED:
+        assert told.startswith("rejected: "), claim.control.fault
+
+
+@pytest.mark.parametrize("claim", entries.ALL, ids=[c.id for c in entries.ALL])
+def test_a_verdict_that_is_not_holds_is_explained(claim, evidence):
+    found = judge(claim, evidence)
+    assert found.verdict in VERDICTS
+    if found.verdict not in (*HOLDING, NOT_MEASURED):
+        assert claim.explained[found.verdict].endswith(".")
+
+
+def test_claims_are_many_of_all_sources_and_named_once():
+    ids = [claim.id for claim in entries.ALL]
+    assert len(ids) == len(set(ids)) >= 25
+    sources = {claim.source for claim in entries.ALL}
+    assert sources >= {
+        *("hong2022", "wu2020", "jacob2018", "krishnamoorthi2018", "esser2020"),
+        "pytorchblog2020",
+    }
+    bibliography = (repository() / "chapters" / "references.bib").read_text()
+    assert sources <= set(re.findall(r"@\w+\{(\w+),", bibliography))
+
+
+def test_the_rules_agree_with_the_chapters_own_verdicts(published, evidence):
+    tables, _ = published
+    known = {}
+    for experiment in (experiments.static, experiments.dynamic):
+        known |= experiment.numbers(tables)
+    for claim, key in {
+        "deck.size": "static.claim.size",
+        "deck.accuracy": "static.claim.accuracy",
+        "deck.speed.eager_fp32": "static.claim.speed_eager",
+        "deck.speed.eager_fp32_b64": "static.claim.speed_eager_b64_t2",
+        "deck.speed.best_fp32": "static.claim.speed_best_fp32",
+        "deck.speed.best_bf16_b64": "static.claim.speed_best_bf16_b64_t2",
+    }.items():
+        assert judge(entries.by_id(claim), evidence).verdict == known[key].value
+    drop = judge(entries.by_id("deck.accuracy"), evidence).figures[0][1]
+    chapter = known["static.resnet20.drop"]
+    assert (drop.value, drop.low, drop.high) == (
+        pytest.approx(chapter.value),
+        pytest.approx(chapter.low),
+        pytest.approx(chapter.high),
+    )
+
+
+def test_a_tree_without_a_chapter_says_that_its_claims_are_not_measured(published):
+    tables, records = published
+    others = {n: t for n, t in tables.items() if not n.startswith("static")}
+    rest = [r for r in records if r.spec.experiment != "static"]
+    ledger, made = entries.collect(others, rest)
+    of_static = ledger[ledger.chapter == "static"]
+    assert set(of_static.verdict) == {NOT_MEASURED, NOT_TESTABLE}
+    assert made["ledger.claim.deck.size"].value == NOT_MEASURED
+    assert made["ledger.figure.deck.size"].value == "–"
+    assert HOLDS in set(ledger[ledger.chapter == "dynamic"].verdict)
+    nothing, _ = entries.collect({}, [])
+    assert set(nothing.verdict) == {NOT_MEASURED, NOT_TESTABLE}
+    assert guide.numbers({}) == {}
+
+
+# ---- rows, numbers, answers
+
+
+def test_claims_csv_is_what_its_readers_were_promised():
+    ledger = entries.read(RESULTS)
+    promised = "claim source chapter condition tolerance figure verdict control"
+    for column in f"{promised} control_verdict".split():
+        assert column in ledger, column
+    assert list(ledger.id) == [claim.id for claim in entries.ALL]
+
+
+def test_a_figure_names_its_parts():
+    one = Number(3.78123, "×", 2)
+    two = Number(-0.07, "pp", 2, -0.21, 0.07)
+    assert entries.figure(Finding(HOLDS, (("", one),))) == "3.78×"
+    told = entries.figure(Finding(HOLDS, (("size", one), ("drop", two)), "cold"))
+    assert told == "size: 3.78×; drop: -0.07 pp [-0.21, 0.07]; cold"
+
+
+def test_a_verdict_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="verdict 'maybe' is not one of"):
+        Finding("maybe")
+    claim = entries.by_id("deck.size")
+    with pytest.raises(ValueError, match="a rule needs a control"):
+        dataclasses.replace(claim, control=None)
+    with pytest.raises(ValueError, match="say why it is not testable"):
+        dataclasses.replace(claim, rule=None, control=None)
+
+
+def test_an_unknown_claim_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"'deck.sise' .*nearest: deck\.size, "):
+        entries.by_id("deck.sise")
+
+
+def test_a_claim_is_told_with_what_explains_its_verdict():
+    told = entries.told(entries.by_id("deck.formula.naming"), entries.read(RESULTS))
+    assert "verdict          fails" in told and "the wrong way round" in told
+    whole = entries.as_text(entries.read(RESULTS))
+    assert len(whole.splitlines()) == len(entries.ALL)
+
+
+def test_a_tree_without_the_ledger_is_told_the_way_out(tmp_path):
+    with pytest.raises(FileNotFoundError, match="qstudy collect --tree"):
+        entries.read(tmp_path)
+
+
+# ---- pages
+
+
+def test_the_page_shows_every_group_and_every_control():
+    page = (repository() / "chapters" / "claims.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```\{claims\} (.*)$", page, re.MULTILINE)
+    assert shown == list(entries.GROUPS)
+    ledger = entries.read(RESULTS)
+    text = "\n".join(line for g in shown for line in pages.group_table(ledger, g))
+    for row in ledger.itertuples():
+        assert f"`{row.id}`" in text
+        if isinstance(row.control, str):
+            assert f"{row.control}: {row.control_verdict}" in text
+
+
+def test_an_explanation_follows_the_verdict_of_the_tree():
+    ledger = entries.read(RESULTS)
+    assert not any("deck.size" in s for s in pages.explained(ledger, verdicts=(FAILS,)))
+    turned = ledger.assign(verdict=FAILS)
+    told = "\n".join(pages.explained(turned, verdicts=(FAILS,)))
+    assert entries.by_id("deck.size").explained[FAILS] in told
+
+
+def test_a_table_without_a_claim_and_a_group_that_is_not_are_refused():
+    ledger = entries.read(RESULTS)
+    with pytest.raises(ValueError, match=r"lacks deck\.size"):
+        pages.by_id(ledger[ledger.id != "deck.size"])
+    with pytest.raises(ValueError, match="group 'none' is not one of"):
+        pages.group_table(ledger, "none")
+
+
+def test_readme_and_front_page_show_the_same_rows_of_the_ledger():
+    root = repository()
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    front = (root / "chapters" / "index.md").read_text(encoding="utf-8")
+    in_readme = re.findall(r"<!-- q:ledger\.claim\.(\S+) -->", readme)
+    on_front = re.findall(r"\{q\}`ledger\.claim\.([^`]+)`", front)
+    assert in_readme == on_front[: len(in_readme)]
+    assert set(in_readme) >= {c.id for c in entries.GROUPS[next(iter(entries.GROUPS))]}
+    known = numbers.load(RESULTS)
+    ledger = {row.id: row for row in entries.read(RESULTS).itertuples()}
+    for name in on_front:
+        assert known[f"ledger.claim.{name}"].value == ledger[name].verdict
+        assert known[f"ledger.figure.{name}"].value == ledger[name].figure
+
+
+def test_pages_of_the_guide_are_in_the_book():
+    toc = yaml.safe_load((repository() / "_toc.yml").read_text())
+    files = {c["file"] for part in toc["parts"] for c in part["chapters"]}
+    for name in ("claims", "guide", "slow", "elsewhere"):
+        assert f"chapters/{name}" in files
