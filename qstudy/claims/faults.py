@@ -332,3 +332,19 @@ def same_answers(source: str, target: str) -> Change:
         return evidence.put_record(same)
 
     return change
+
+
+def computed(fault: str) -> Change:
+    """The answers of ResNet-20 with a fault in its quantizers, as the controls have it.
+
+    NotMeasured where the tree has no such run.
+    """
+
+    def change(evidence: Evidence) -> Evidence:
+        row = evidence.row("static.csv", seed=0, **STATIC)
+        faulty = evidence.row("controls.csv", model="resnet20", fault=fault)
+        arrays = evidence.record(faulty.run).arrays
+        own = evidence.record(row.run)
+        return evidence.put_record(with_arrays(own, correct=arrays["correct"]))
+
+    return change

@@ -375,6 +375,18 @@ PYTORCH = (
         explained={FAILS: "It loses more here.", **_ACROSS},
     ),
     Claim(
+        id="pytorch.resnet50_accuracy",
+        wording="Static int8 of a ResNet loses at most 0.2 points.",
+        source="pytorchblog2020",
+        place="table of accuracies",
+        chapter="static",
+        condition="ResNet-20 (the post: ResNet-50), first seed",
+        tolerance="holds if the drop's upper end is at most 0.2 points",
+        rule=rules.static_drop(limit=0.2),
+        control=Control("a quantizer that rounds down", faults.computed("rounds_down")),
+        explained={FAILS: "It loses more here.", **_ACROSS},
+    ),
+    Claim(
         id="pytorch.lstm.size",
         wording="Dynamic int8 makes an LSTM language model 1.4 times smaller.",
         source="lstmtutorial",

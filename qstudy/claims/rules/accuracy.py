@@ -22,7 +22,11 @@ def scored_pair(evidence: Evidence, row: pd.Series) -> tuple[RunRecord, RunRecor
     """The records of a row and of its baseline, scored on the same test images."""
     if row.split != "test":
         raise Refused(f"scored on {row.split} images, not on the test's")
-    return evidence.record(row.baseline_run), evidence.record(row.run)
+    record = evidence.record(row.run)
+    read = [name for name in record.inputs if name.startswith("data:")]
+    if all(name.endswith("/test") for name in read):
+        raise Refused("calibrated on test images, or not at all")
+    return evidence.record(row.baseline_run), record
 
 
 def paired(base: RunRecord, candidate: RunRecord) -> Interval:
