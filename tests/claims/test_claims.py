@@ -32,6 +32,8 @@ from qstudy.study.tree import repository
 from tests.experiments.records import record
 
 RESULTS = repository() / "results"
+# Claims whose planted fault is a run of the controls.
+COMPUTED = ("deck.modes.static.loss", "pytorch.resnet50_accuracy")
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +258,12 @@ def test_every_control_on_published_evidence_is_rejected(claim, evidence):
     told = judge_control(claim, evidence)
     if claim.rule is None:
         assert told == ""
-    elif told != NOT_MEASURED:
+    elif told == NOT_MEASURED:
+        # Either the claim itself is not measured, or its fault must be computed first.
+        measured = judge(claim, evidence).verdict != NOT_MEASURED
+        assert not measured or "controls.csv" not in evidence.tables
+        assert not measured or claim.id in COMPUTED
+    else:
         assert told.startswith("rejected: "), claim.control.fault
 
 
@@ -316,6 +323,26 @@ def test_a_tree_without_a_chapter_says_that_its_claims_are_not_measured(publishe
     nothing, _ = entries.collect({}, [])
     assert set(nothing.verdict) == {NOT_MEASURED, NOT_TESTABLE}
     assert guide.numbers({}) == {}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_a_computed_fault_is_rejected_once_it_is_there(name, evidence):
+    claim = entries.by_id(name)
+    assert judge(claim, evidence).verdict == HOLDS
+    wrong = (np.arange(10_000) < 9_000).astype(np.uint8)
+    one = kept("controls", arrays={"correct": wrong})
+    rows = [
+        {"model": "resnet20", "fault": fault, "run": one.spec.key}
+        for fault in ("rounds_down", "half_scale")
+    ]
+    told = evidence.put("controls.csv", pd.DataFrame(rows)).put_record(one)
+    assert judge_control(claim, told) == "rejected: fails"
+
+
+def test_a_score_of_a_network_calibrated_on_test_images_is_refused(evidence):
+    claim = entries.by_id("deck.types.static.accuracy")
+    leaked = judge(claim, faults.reads_nothing(evidence))
+    assert "calibrated on test images" in leaked.remark
 
 
 # ---- rows, numbers, answers
