@@ -148,8 +148,9 @@ def judge(claim: Claim, evidence: Evidence) -> Finding:
 def judge_control(claim: Claim, evidence: Evidence) -> str:
     """What the claim's rule says of the planted fault, as "rejected: ..." or not.
 
-    "not measured in this tree" where the evidence is missing, or where the claim does
-    not hold and no rows are supposed in which it would; empty without a rule.
+    "not measured in this tree" where evidence is missing, "no control: ..." where the
+    claim does not hold and no rows are supposed in which it would; empty without a
+    rule.
     """
     if claim.rule is None or claim.control is None:
         return ""
@@ -159,7 +160,7 @@ def judge_control(claim: Claim, evidence: Evidence) -> str:
             return NOT_MEASURED
         if found.verdict not in HOLDING:
             if claim.control.suppose is None:
-                return NOT_MEASURED
+                return "no control: the claim does not hold, so no fault can hide in it"
             evidence = claim.control.suppose(evidence)
             if judge(claim, evidence).verdict not in HOLDING:
                 return "no control: the supposed rows do not support the claim"
