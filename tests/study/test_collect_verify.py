@@ -31,7 +31,7 @@ def test_collect_twice_is_byte_for_byte_the_same(filled):
     (root / "numbers.json").unlink()
     collect(root, origin="published")
     assert contents(root) == first
-    assert {"toy.csv"} == {p.name for p in (root / "tables").iterdir()}
+    assert {"toy.csv", "claims.csv"} == {p.name for p in (root / "tables").iterdir()}
 
 
 def test_rows_taken_over_say_so(filled, toys, tmp_path):
