@@ -1,5 +1,7 @@
 """Which module of qstudy/experiments/ makes a table or a figure, read from the sources.
 
+The ledger of claims is the one table that no experiment makes.
+
 A figure is made where its name stands in a call, a table where its file name is put
 into a mapping; where the file name is computed, in the module of its chapter that
 computes it. Parses the files and imports none, so that a page can ask.
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+LEDGER = {"claims.csv": "qstudy.claims.entries"}
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
 
@@ -20,6 +23,8 @@ def module_of(file: str) -> str:
 
     Empty where no module says so.
     """
+    if file in LEDGER:
+        return LEDGER[file]
     makers, computing = _makers()
     chapter = file.split("_")[0]
     guesses = [m for m in computing if chapter in m] if file.endswith(".csv") else []
