@@ -37,16 +37,20 @@ def build(
     log: TextIO,
     source: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
+    executed: Path | None = None,
 ) -> Path:
     """Build the book in `source` (None: the checkout) from `tree`; its front page.
 
     The pages come to `output`/_build/html; those of an earlier build are replaced at
-    the end, and stay where this one fails.
+    the end, and stay where this one fails. The folder `executed`, where one is given,
+    keeps the chapters with their outputs.
     """
     target = output / "_build" / "html"
     if output.exists() and not output.is_dir():
         raise StudyError(f"the book's folder {output} is no folder; name another")
     with built(tree, log=log, source=source, say=say) as made:
+        if executed is not None:
+            _keep(made.parent / "chapters", executed)
         return _put_in_place(made / "html", target) / "index.html"
 
 
@@ -127,7 +131,7 @@ def _execute(source: Path, stage: Path, tree: Path, say: Callable[[str], None]) 
     def execute(path: Path) -> Path:
         target = stage / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
-        notebooks.execute_as_it_stands(path, target, tree=tree, seconds=limit)
+        notebooks.execute(path, target, tree=tree, seconds=limit)
         return path
 
     # Two at a time: a kernel takes most of its seconds to start, on one core.
@@ -154,6 +158,13 @@ def _build(stage: Path, tree: Path, options: tuple[str, ...]) -> tuple[int, str]
         check=False,
     )
     return done.returncode, _COLOUR.sub("", done.stdout).replace(f"{stage}/", "")
+
+
+def _keep(chapters: Path, executed: Path) -> None:
+    """Copy the executed notebooks of the folder `chapters` to the folder `executed`."""
+    executed.mkdir(parents=True, exist_ok=True)
+    for notebook in chapters.glob("*.ipynb"):
+        shutil.copyfile(notebook, executed / notebook.name)
 
 
 def _put_in_place(html: Path, target: Path) -> Path:

@@ -1,13 +1,10 @@
-"""Chapters executed: by papermill with parameters, or as they stand for the book."""
+"""Chapters found by the table of contents, and executed as they stand."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
 
 import yaml
 
@@ -37,51 +34,7 @@ def _entries(node: object) -> list[dict]:
     return []
 
 
-def execute(
-    name: str,
-    output: Path,
-    *,
-    parameters: Mapping[str, object],
-    stream: TextIO | None = None,
-) -> None:
-    """Execute chapter `name` with `parameters`, keeping the result in `output`.
-
-    What its cells print goes to `stream` as well (standard error if None). Raises
-    StudyError with the failing cell's own error in one line.
-    """
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
-    from qstudy.study.kernels import OwnKernel
-
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        papermill.execute_notebook(
-            _unformatted(repository() / "chapters" / f"{name}.ipynb"),
-            _unformatted(output),
-            parameters=dict(parameters),
-            kernel_name="python3",
-            kernel_manager_class=OwnKernel,
-            progress_bar=False,
-            stdout_file=stream or sys.stderr,
-            stderr_file=stream or sys.stderr,
-            cwd=repository(),
-        )
-    except PapermillExecutionError as error:
-        raise StudyError(
-            f"chapter {name} failed in cell {error.cell_index}: {error.ename}: "
-            f"{error.evalue} (see {output})"
-        ) from error
-
-
-def _unformatted(path: Path) -> str:
-    """Papermill fills in {braces} of a path with parameters; a folder may hold some."""
-    return os.fspath(path).replace("{", "{{").replace("}", "}}")
-
-
-def execute_as_it_stands(
-    source: Path, output: Path, *, tree: Path, seconds: int
-) -> None:
+def execute(source: Path, output: Path, *, tree: Path, seconds: int) -> None:
     """Execute notebook `source` in its own folder, reading `tree`; write `output`.
 
     `seconds` is the limit for a cell. No time or path of this execution is written.

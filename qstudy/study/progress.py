@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import threading
 import time
@@ -32,7 +31,8 @@ def log_of(command: str) -> Iterator[TextIO]:
     path = folder / f"{command}-{datetime.now():%Y%m%d-%H%M%S-%f}.log"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        log = open(path, "w", encoding="utf-8")  # noqa: SIM115, closed below
+        # To its end, as the processes do that compute the runs.
+        log = open(path, "a", encoding="utf-8")  # noqa: SIM115, closed below
     except OSError as error:
         raise StudyError(
             f"cannot write {path}: {error.strerror}; set QSTUDY_WORK to a folder that "
@@ -58,8 +58,8 @@ def relevant(lines: Iterable[str], most: int = 10) -> list[str]:
     return telling[:most] or plain[-most:]
 
 
-class Watch(io.TextIOBase):
-    """A stream for what chapters print: to the log, and as one line to the screen.
+class Watch:
+    """What goes on, as one line on the screen and a heading in the log.
 
     `seconds` are the expected seconds of the missing runs, by the first 12 digits of
     their keys. On a terminal a bar moves once a second; elsewhere a line is printed for
@@ -72,7 +72,7 @@ class Watch(io.TextIOBase):
         self._log, self._screen = log, screen or sys.stderr
         self._waiting = dict(seconds)
         self._total = sum(seconds.values())
-        self._chapter, self._told, self._rest = "", "", ""
+        self._chapter, self._told = "", ""
         self._started, self._expected = time.monotonic(), 0.0
         self._last_line = float("-inf")
         self._bar: tqdm | None = None
@@ -91,36 +91,27 @@ class Watch(io.TextIOBase):
         """Name what goes on now; no run of it has begun."""
         self._chapter, self._told, self._expected = words, "", 0.0
         self._log.write(f"== {words}\n")
+        self._log.flush()  # other processes write to the same file
         self._show(at_once=True)
 
-    def write(self, text: str) -> int:
-        self._log.write(text)
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            found = runner.announced(line.strip())
-            if found:
-                number, of, words, key = found
-                self._told = f"run {number} of {of}: {words}"
-                self._expected = self._waiting.pop(key, 0.0)
-                self._started = time.monotonic()
-                self._show()
-        return len(text)
-
-    def finished(self, key: str, words: str) -> None:
-        """The run whose key begins with `key` is done, in another process."""
-        self._waiting.pop(key, None)
+    def begun(self, key: str, words: str) -> None:
+        """The run whose key begins with `key` has begun, in another process."""
+        self._expected = self._waiting.pop(key, 0.0)
+        self._started = time.monotonic()
         self._told = words
         self._show()
 
-    def flush(self) -> None:
-        self._log.flush()
+    def finished(self, key: str, words: str) -> None:
+        """The run whose key begins with `key` is done, and was one of several."""
+        self._waiting.pop(key, None)
+        self._told = words
+        self._show()
 
     def close(self) -> None:
         self._stop.set()
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        super().close()
 
     def left(self) -> float:
         """Expected seconds of the runs still to come, and of the rest of this one."""

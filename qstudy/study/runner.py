@@ -7,7 +7,6 @@ record whose inputs have changed since is stale: it says so and is computed agai
 from __future__ import annotations
 
 import fcntl
-import re
 import shutil
 import sys
 import time
@@ -242,14 +241,8 @@ def claimed(spec: RunSpec, work: Store) -> Iterator[None]:
 
 
 def announcement(number: int, of: int, spec: RunSpec) -> str:
-    """The line before a run; `announced` reads it where the run is in a kernel."""
+    """The line before a run."""
     return f"run {number} of {of}: {describe(spec)}"
-
-
-def announced(line: str) -> tuple[int, int, str, str] | None:
-    """(number, of, description, first 12 digits of the key) of an announcement."""
-    found = re.fullmatch(r"run (\d+) of (\d+): (.+) \[([0-9a-f]{12})\]", line)
-    return (int(found[1]), int(found[2]), found[3], found[4]) if found else None
 
 
 def describe(spec: RunSpec) -> str:

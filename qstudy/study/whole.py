@@ -1,4 +1,4 @@
-"""`make study`: every chapter executed, the book built, the verdict printed last."""
+"""`make study`: every run computed, the book built, the verdict printed last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from qstudy import data, experiments
 from qstudy.study import ahead, book, notebooks, plan, progress, verify
 from qstudy.study.collect import collect
-from qstudy.study.runner import say
+from qstudy.study.runner import announcement, describe, say
 from qstudy.study.store import Store
 from qstudy.study.tree import (
     StudyError,
@@ -23,8 +23,9 @@ MODES = ("quick", "full")
 def study(mode: str) -> None:
     """Regenerate the study in `mode` ("quick" or "full") and build the book from it.
 
-    Raises StudyError where a chapter fails, or where a chapter has nothing that can be
-    compared with the published results.
+    The chapters are executed once, by the book, when all their runs are there. Raises
+    StudyError where a run or a chapter fails, or where a chapter has nothing that can
+    be compared with the published results.
     """
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is not one of {MODES}")
@@ -34,20 +35,18 @@ def study(mode: str) -> None:
     names = notebooks.chapters()
     with progress.log_of("study") as log:
         steps = _steps(names, mode)
-        watch = progress.Watch(log, {s.spec.key[:12]: s.seconds or 0.0 for s in steps})
+        watch = progress.Watch(log, _expected(steps))
         try:
-            _ahead(steps, watch, log=Path(log.name))
-            for number, name in enumerate(names, start=1):
-                watch.chapter(f"chapter {number} of {len(names)}, {name}")
-                notebooks.execute(
-                    name,
-                    work / "notebooks" / f"{name}.ipynb",
-                    parameters={"mode": mode if name in experiments.NAMES else "read"},
-                    stream=watch,
-                )
+            _compute(steps, watch, log=Path(log.name))
             watch.chapter("tables, figures and numbers")
             collect(work, published=published)
-            front = book.build(work, book_folder(), log=log, say=watch.chapter)
+            front = book.build(
+                work,
+                book_folder(),
+                log=log,
+                say=watch.chapter,
+                executed=work / "notebooks",
+            )
         finally:
             watch.close()
     print(comparison(Store(published), Store(work), names))
@@ -55,15 +54,31 @@ def study(mode: str) -> None:
     print(f"the book is at {front}")
 
 
-def _ahead(steps: list[plan.Step], watch: progress.Watch, *, log: Path) -> None:
-    """Compute what times nothing, two runs at a time, and say how far it is."""
-    watch.chapter("what is not timed, two runs at a time")
+def _expected(steps: list[plan.Step]) -> dict[str, float]:
+    """Seconds of each missing run, by the short key; of a pair, each counts half."""
+    paired = ahead.two_at_a_time(steps)
+    return {
+        step.spec.key[:12]: (step.seconds or 0.0)
+        / (ahead.AT_ONCE if step in paired else 1)
+        for step in steps
+    }
+
+
+def _compute(steps: list[plan.Step], watch: progress.Watch, *, log: Path) -> None:
+    """Compute all that is missing: in pairs what times nothing, then one by one."""
+    stores = {"work": Store(work_root()), "results": Store(results_root())}
 
     def done(step: plan.Step, number: int, of: int) -> None:
-        watch.finished(step.spec.key[:12], f"{number} of {of} runs done")
+        key = step.spec.key[:12]
+        watch.finished(key, f"{number} of {of} done: {describe(step.spec)}")
 
-    stores = {"work": Store(work_root()), "results": Store(results_root())}
+    def begun(step: plan.Step, number: int, of: int) -> None:
+        watch.begun(step.spec.key[:12], announcement(number, of, step.spec))
+
+    watch.chapter("what is not timed, two runs at a time")
     ahead.compute(steps, log=log, done=done, **stores)
+    watch.chapter("what is timed, one run at a time")
+    ahead.compute_the_rest(steps, log=log, begun=begun, **stores)
 
 
 def _steps(names: list[str], mode: str) -> list[plan.Step]:

@@ -51,6 +51,17 @@ def test_timed_runs_and_those_with_a_parent_to_come_are_left(stores, tmp_path):
     options = {"log": tmp_path / "log", "done": lambda *told: done.append(told)}
     assert ahead.compute(left, **options, **stores) == 0
     assert not done and stores["work"].read(QUICK[0]) is None
+    # They are the rest, told before each and taken in their order.
+    begun = []
+    count = ahead.compute_the_rest(
+        [*left, *steps(QUICK[2:], stores["work"])],
+        log=tmp_path / "log",
+        begun=lambda step, number, of: begun.append((step.spec, number, of)),
+        **stores,
+    )
+    assert begun == [(QUICK[0], 1, 2), (QUICK[1], 2, 2)] and count == 2
+    assert all(stores["work"].read(spec) is not None for spec in QUICK[:2])
+    assert stores["work"].read(QUICK[2]) is None
 
 
 def test_a_failure_is_one_line_that_names_the_run_and_keeps_the_others(

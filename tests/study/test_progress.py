@@ -23,44 +23,53 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_an_announcement_is_read_as_it_was_written(toys):
-    spec = toys.spec(3)
-    number, of, words, key = runner.announced(runner.announcement(2, 9, spec))
-    assert (number, of) == (2, 9) and spec.key.startswith(key)
-    assert words.startswith("toy number=3")
-    assert runner.announced("run away: nothing [123456789abc]") is None
-
-
-def test_chapter_run_and_time_left_are_told_and_the_log_has_all(toys):
+def test_chapter_run_and_time_left_are_told_and_the_log_has_the_chapters(toys):
     screen, log = io.StringIO(), io.StringIO()
     first, second = toys.spec(1), toys.spec(2)
     watch = progress.Watch(
         log, {first.key[:12]: 100.0, second.key[:12]: 30.0}, screen=screen
     )
-    watch.chapter("chapter 1 of 1, toy")
-    assert screen.getvalue() == "chapter 1 of 1, toy (2 min 10 s left)\n"
-    # A kernel's output comes in pieces that end anywhere.
-    line = runner.announcement(1, 2, first)
-    watch.write(f"/x.py:3: SomeWarning: beware\n{line[:9]}")
-    watch.write(f"{line[9:]}\n")
+    watch.chapter("what is timed")
+    assert screen.getvalue() == "what is timed (2 min 10 s left)\n"
+    watch.begun(first.key[:12], runner.announcement(1, 2, first))
     assert 129 < watch.left() <= 130  # this run's 100 s have just begun
-    assert "run 1 of 2: toy number=1" in watch.line()
-    watch.write(f"{runner.announcement(2, 2, second)}\n")
+    assert "what is timed, run 1 of 2: toy number=1" in watch.line()
+    watch.begun(second.key[:12], runner.announcement(2, 2, second))
     assert 29 < watch.left() <= 30
-    assert "SomeWarning" in log.getvalue() and "SomeWarning" not in screen.getvalue()
     assert screen.getvalue().count("\n") == 1
     watch.chapter("the pages")
+    watch.close()
+    assert log.getvalue() == "== what is timed\n== the pages\n"
+
+
+def test_of_runs_side_by_side_those_that_are_done_are_told(toys):
+    first, second = (toys.spec(n).key[:12] for n in (1, 2))
+    watch = progress.Watch(io.StringIO(), {first: 50.0, second: 15.0})
+    watch.finished(first, "1 of 2 done: toy")
+    assert watch.left() == 15
     watch.close()
 
 
 def test_a_terminal_gets_a_bar_with_the_same_words(toys):
-    screen = Terminal()
-    watch = progress.Watch(io.StringIO(), {toys.spec(1).key[:12]: 65.0}, screen=screen)
-    watch.chapter("chapter 1 of 1, toy")
-    watch.write(f"{runner.announcement(1, 1, toys.spec(1))}\n")
+    screen, spec = Terminal(), toys.spec(1)
+    watch = progress.Watch(io.StringIO(), {spec.key[:12]: 65.0}, screen=screen)
+    watch.chapter("what is timed")
+    watch.begun(spec.key[:12], runner.announcement(1, 1, spec))
     watch.close()
-    assert "chapter 1 of 1, toy run 1 of 1 |" in screen.getvalue()
+    assert "what is timed run 1 of 1 |" in screen.getvalue()
     assert re.search(r"1 min 0\d s left toy number=1", screen.getvalue())
+
+
+def test_the_log_takes_what_other_processes_write_to_it(home):
+    with progress.log_of("study") as log:
+        watch = progress.Watch(log, {}, screen=io.StringIO())
+        watch.chapter("the runs")
+        with open(log.name, "a") as other:
+            other.write("a run speaks\n")
+        watch.chapter("the pages")
+        watch.close()
+    told = Path(log.name).read_text().splitlines()
+    assert told == ["== the runs", "a run speaks", "== the pages"]
 
 
 def test_a_failure_tells_what_matters_and_the_log(home, capsys):
