@@ -43,8 +43,13 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.printed,
             text=True,
-            # Libraries that size their pools at import see the same number as torch.
-            env={**os.environ, "OMP_NUM_THREADS": str(job["threads"])},
+            env={
+                **os.environ,
+                # Libraries that size their pools at import see torch's number.
+                "OMP_NUM_THREADS": str(job["threads"]),
+                # Inductor's own processes each import torch to compile a few lines.
+                "TORCHINDUCTOR_COMPILE_THREADS": "1",
+            },
         )
         self._tell(json.dumps(job))
 

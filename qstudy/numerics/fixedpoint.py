@@ -65,11 +65,14 @@ def rounding_doubling_high_multiply(a: Tensor, b: Tensor | int) -> Tensor:
     a, b = (
         checks.in_range(v, n, INT32_MIN, INT32_MAX) for n, v in (("a", a), ("b", b))
     )
-    product = a * b
-    nudge = torch.where(product >= 0, 2**30, 1 - 2**30)
-    # C's integer division truncates; so does this one.
-    high = torch.div(product + nudge, 2**31, rounding_mode="trunc")
-    return torch.where((a == INT32_MIN) & (b == INT32_MIN), INT32_MAX, high)
+    return _high_multiply(a, b)
+
+
+def _high_multiply(a: Tensor, b: Tensor) -> Tensor:
+    # gemmlowp adds 2^30 to a product that is not negative and 1 - 2^30 to one that is,
+    # and divides by 2^31 towards zero: both are the floor of (product + 2^30) / 2^31.
+    # Past int32 lies the product of the two smallest int32 alone.
+    return (a * b).add_(2**30).bitwise_right_shift_(31).clamp_(max=INT32_MAX)
 
 
 def rounding_divide_by_power_of_two(x: Tensor, exponent: Tensor | int) -> Tensor:
@@ -97,11 +100,13 @@ def multiply(
     most = _LARGEST_SHIFT if rounding == "double" else 30
     shift = checks.in_range(shift, "shift", -31, most)
     left, right = shift.clamp(min=0), (-shift).clamp(min=0)
-    # An int32 shifted by 32 still fits an int64, and has left int32 unless it is 0.
-    shifted = x << left.clamp(max=32)
-    check_int32(shifted, f"x shifted left by {int(left.max())}")
+    shifted, most = x, int(left.max())
+    if most > 0:
+        # An int32 shifted by 32 still fits an int64, and has left int32 unless it is 0.
+        shifted = x << left.clamp(max=32)
+        check_int32(shifted, f"x shifted left by {most}")
     if rounding == "double":
-        high = rounding_doubling_high_multiply(shifted, mantissa)
+        high = _high_multiply(shifted, mantissa)
         return rounding_divide_by_power_of_two(high, right)
     total = 31 - shift
     product, half = x * mantissa, torch.ones_like(total) << (total - 1)

@@ -19,7 +19,12 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
 from qstudy.report import citation, docstrings, explorer, numbers, provenance
-from qstudy.report.sphinx_nodes import cite_this, quoted, setup_nodes
+from qstudy.report.sphinx_nodes import (
+    cite_this,
+    keep_together,
+    quoted,
+    setup_nodes,
+)
 from qstudy.spec import Number
 
 _logger = logging.getLogger(__name__)
@@ -138,6 +143,13 @@ def write_explorer_weights(app: Sphinx, error: Exception | None) -> None:
     target.write_text(script, encoding="ascii")
 
 
+def declare_parallel(app: Sphinx) -> None:
+    """Say for MathJax's package that pages may be read in parallel: it reads none."""
+    mathjax = app.extensions.get("sphinx-mathjax-offline")
+    if mathjax is not None and mathjax.parallel_read_safe is None:
+        mathjax.parallel_read_safe = True
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx's entry point."""
     source = Path(app.srcdir)
@@ -152,6 +164,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     setup_nodes(app)
     app.add_role("q", NumberRole(known, runs))
     app.add_role("csv", CsvRole(tree))
+    app.connect("builder-inited", declare_parallel)
+    app.connect("doctree-read", keep_together)
     app.connect("doctree-read", require_alt_text)
     app.connect("doctree-read", add_citation)
     app.connect("build-finished", write_explorer_weights)

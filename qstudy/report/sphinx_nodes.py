@@ -6,6 +6,7 @@ keyboard open and Escape closes, without a script. Other formats print the numbe
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any
 
@@ -24,14 +25,38 @@ class cite_this(nodes.General, nodes.Element):
 # Names of rows whose text is to be copied.
 _LITERAL = ("key", "run", "runs", "repeat", "cite")
 
-# A word joiner: a line may break around a button, even before the bracket after it.
-_JOINED = "&#8288;"
+# Signs that touch a number: a bracket before it, a full stop after it.
+_BEFORE, _AFTER = re.compile(r"[^\w\s]{1,3}\Z"), re.compile(r"[^\w\s]{1,3}")
+
+
+def keep_together(app: Sphinx, doctree: nodes.document) -> None:
+    """Put each number and the signs that touch it into a span that does not wrap.
+
+    A browser breaks a line on either side of a button, even before a full stop, and a
+    word joiner does not keep it from that.
+    """
+    for number in list(doctree.findall(quoted)):
+        parent = number.parent
+        place = parent.index(number)
+        kept = nodes.inline(classes=["q-kept"])
+        if place and isinstance(parent[place - 1], nodes.Text):
+            before = parent[place - 1].astext()
+            if found := _BEFORE.search(before):
+                kept += nodes.Text(found[0])
+                parent[place - 1] = nodes.Text(before[: found.start()])
+        kept += number.deepcopy()
+        if place + 1 < len(parent) and isinstance(parent[place + 1], nodes.Text):
+            after = parent[place + 1].astext()
+            if found := _AFTER.match(after):
+                kept += nodes.Text(found[0])
+                parent[place + 1] = nodes.Text(after[found.end() :])
+        if len(kept) > 1:
+            parent[place] = kept
 
 
 def _visit_quoted(writer: Any, node: quoted) -> None:
     writer.body.append(
-        f'{_JOINED}<button type="button" class="q-number" '
-        f'popovertarget="{node["popover"]}">'
+        f'<button type="button" class="q-number" popovertarget="{node["popover"]}">'
     )
 
 
@@ -44,7 +69,7 @@ def _depart_quoted(writer: Any, node: quoted) -> None:
         for name, t in node["rows"]
     )
     opened = f'<span popover class="q-behind" id="{node["popover"]}">'
-    writer.body.append(f"</button>{_JOINED}{opened}{rows}</span>")
+    writer.body.append(f"</button>{opened}{rows}</span>")
 
 
 def _visit_cite_this(writer: Any, node: cite_this) -> None:

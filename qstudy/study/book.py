@@ -24,6 +24,15 @@ import yaml
 from qstudy.study import notebooks
 from qstudy.study.tree import StudyError, repository, short_folder
 
+# Jupyter Book's own command, with pages read and written by two processes, which it
+# has no option for. Not its script: that may be another environment's, or moved.
+_COMMAND = """
+import functools
+from jupyter_book import sphinx
+sphinx.build_sphinx = functools.partial(sphinx.build_sphinx, jobs=2)
+from jupyter_book.cli.main import main
+main()
+"""
 # What the pages of chapters/ may take in from beside it.
 _BESIDE = ("results", "workflow", "CITATION.cff", "LICENSE", "LICENSE-TEXT")
 _RELEVANT = re.compile(r"\b(WARNING|ERROR|CRITICAL|Error|Exception)\b")
@@ -143,8 +152,7 @@ def _execute(source: Path, stage: Path, tree: Path, say: Callable[[str], None]) 
 def _build(stage: Path, tree: Path, options: tuple[str, ...]) -> tuple[int, str]:
     """Run Jupyter Book: its exit code and what it printed, paths as in the checkout."""
     command = [
-        # Not the script jupyter-book: it may be another environment's, or moved.
-        *(sys.executable, "-P", "-c", "from jupyter_book.cli.main import main; main()"),
+        *(sys.executable, "-P", "-c", _COMMAND),
         *("build", os.fspath(stage), "--all", "-W", "-n", "--keep-going", "-q"),
         *options,
     ]

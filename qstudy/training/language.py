@@ -177,10 +177,21 @@ def _padded_scores(
     for start in range(0, longest, 128):
         stop = min(start + 128, longest)
         logits, state = forward(ids[:, start:stop], state)
-        y, logits = ids[:, start + 1 : stop + 1], logits.float()
-        loss = nn.functional.cross_entropy(
-            logits.flatten(0, 1), y.flatten(), reduction="none"
-        )
+        y = ids[:, start + 1 : stop + 1]
+        loss, hit = _row_scores(logits.flatten(0, 1), y.flatten())
         losses.append(loss.view(y.shape))
-        hits.append(logits.argmax(-1) == y)
+        hits.append(hit.view(y.shape))
     return torch.cat(losses, dim=1), torch.cat(hits, dim=1)
+
+
+def _row_scores(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss and the hit of each row of logits (N, V), y int64 (N,).
+
+    A few rows at a time, which stay in the cache: each row's bits are its own.
+    """
+    losses, hits = [], []
+    for some, wanted in zip(logits.split(64), y.split(64), strict=True):
+        some = some.float()
+        losses.append(nn.functional.cross_entropy(some, wanted, reduction="none"))
+        hits.append(some.argmax(-1) == wanted)
+    return torch.cat(losses), torch.cat(hits)

@@ -16,6 +16,7 @@ from qstudy.experiments.baselines.grid import (
 )
 from qstudy.experiments.baselines.recipe import NETWORKS, TRIALS
 from qstudy.experiments.baselines.tasks_cost import training_step
+from qstudy.measure import statistics
 from qstudy.models import zoo
 from qstudy.spec import Value, Values
 from qstudy.study.runner import RunContext
@@ -225,3 +226,20 @@ def test_no_trial_sees_a_test_image():
     assert {(s.params["split"], s.params["scored_on"]) for s in trials} == {
         ("train45k", "validation")
     }
+
+
+def test_the_figure_of_the_rules_shows_every_verdict_that_the_rules_give():
+    (figure,) = baselines.figures({})
+    verdicts = {
+        claim: set(rows.verdict) for claim, rows in figure.data.groupby("claim")
+    }
+    every = {statistics.HOLDS, statistics.FAILS}
+    unsure = {*every, statistics.UNDECIDED}
+    assert verdicts == {
+        "a quarter of the size": every,
+        "2 to 4 times faster": {*unsure, statistics.HOLDS_ABOVE_4},
+        "almost no drop": {*unsure, f"{statistics.HOLDS}, lossless"},
+    }
+    # A verdict is written beside the interval that it is of.
+    drawn = [t.get_text() for axis in figure.figure.axes for t in axis.texts]
+    assert drawn == list(figure.data.verdict)
