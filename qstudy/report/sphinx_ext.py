@@ -143,11 +143,16 @@ def write_explorer_weights(app: Sphinx, error: Exception | None) -> None:
     target.write_text(script, encoding="ascii")
 
 
-def declare_parallel(app: Sphinx) -> None:
-    """Say for MathJax's package that pages may be read in parallel: it reads none."""
-    mathjax = app.extensions.get("sphinx-mathjax-offline")
-    if mathjax is not None and mathjax.parallel_read_safe is None:
-        mathjax.parallel_read_safe = True
+# What Jupyter Book brings along and what does not say that pages may be read in
+# parallel: one copies MathJax at the end, the other numbers parts of the contents.
+_SILENT = ("sphinx-mathjax-offline", "sphinx_multitoc_numbering")
+
+
+def declare_parallel(app: Sphinx, *_: Any) -> None:
+    """Say it for them, right before pages are read: neither reads one."""
+    for name in _SILENT:
+        if name in app.extensions and app.extensions[name].parallel_read_safe is None:
+            app.extensions[name].parallel_read_safe = True
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -164,7 +169,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     setup_nodes(app)
     app.add_role("q", NumberRole(known, runs))
     app.add_role("csv", CsvRole(tree))
-    app.connect("builder-inited", declare_parallel)
+    app.connect("env-before-read-docs", declare_parallel)
     app.connect("doctree-read", keep_together)
     app.connect("doctree-read", require_alt_text)
     app.connect("doctree-read", add_citation)

@@ -295,7 +295,7 @@ def study(
     ] = "quick",
     data_dir: DataDir = None,
 ) -> None:
-    """Execute every chapter, build the book, compare with the published results."""
+    """Compute every run, build the book, compare with the published results."""
     _use_data(data_dir)
     whole.study(mode)
 
