@@ -63,6 +63,9 @@ def pages(tmp_path_factory):
     step = {"candidate": "fp32:contiguous", "threads": 1, "ratio": 1.0, "ms": 580.0}
     step |= {"images_per_second": 220.6}
     tables.write_csv(pd.DataFrame([step]), tree / "tables" / "training_cost.csv")
+    (tree / "figures").mkdir()
+    for drawn in (books.ROOT / "results" / "figures").glob("baselines_verdicts.*"):
+        shutil.copy(drawn, tree / "figures")
     numbers = {key: {"value": "TOLD"} for key in keys}
     (tree / "numbers.json").write_text(json.dumps(numbers))
     well, log, built = books.build(folder, tree)
@@ -85,6 +88,8 @@ def test_the_introduction_shows_its_table_and_hides_its_parameters(pages):
     assert "q = 13, dequantized 0.1024, error +0.0024" in page
     assert "양자화" in page
     assert 'id="verdict-rules"' in page
+    # The picture of the rules stands before the first section.
+    assert page.index('id="fig-baselines-verdicts"') < page.index('id="the-claims"')
     assert not re.search(r'mode</span>\s*<span class="o">=', page)
 
 
