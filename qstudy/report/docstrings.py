@@ -68,7 +68,8 @@ class Modules(SphinxDirective):
 
     def _section(self, name: str) -> nodes.section:
         section = nodes.section(ids=[f"api-{name.replace('.', '-')}"])
-        section += nodes.title("", name)
+        # Where the contents of the page are too narrow for it, a name breaks at a dot.
+        section += nodes.title("", name.replace(".", ".\u200b"))
         lines = ["```{eval-rst}", f".. automodule:: {name}", "   :members:"]
         # What a package takes over from its modules is documented with them.
         lines += ["   :member-order: bysource", "   :ignore-module-all:", "```"]

@@ -42,3 +42,13 @@ def test_signs_that_touch_a_number_are_kept_with_it(pieces, kept):
     assert spans == kept
     # Not a sign is lost, and none is moved.
     assert whole == "".join(p if isinstance(p, str) else str(p[0]) for p in pieces)
+
+
+def test_a_long_number_in_a_table_may_part_from_its_sign():
+    for text, kept in (("1.14×", True), ("1.14× [1.10, 1.16]", False)):
+        entry = nodes.entry("", nodes.paragraph("", "", quoted("", text)))
+        entry[0] += nodes.Text(").")
+        document = new_document("page")
+        document += entry
+        keep_together(None, document)
+        assert bool(list(document.findall(nodes.inline))) is kept
