@@ -9,10 +9,14 @@ How far from a tie the simulated value then was says of what size the cause is:
 | cause | distance from a tie, in steps |
 |---|---|
 | the order of float32 operations in sums and requantization | about 1e-5 |
-| a bias rounded to int32 (QNNPACK) | up to s_x s_w / (2 s_y) |
+| a bias rounded to int32 (QNNPACK, integers alone) | up to s_x s_w / (2 s_y) |
 | a multiplier of few bits (QNNPACK's addition) | about 1e-4 |
-| the zero point added before a tie is rounded | 0 |
+| a tie rounded the other way: zero point first, or the mean of codes | 0 |
+| a weight of code -128 whose channel is negated (strategy "none") | any |
 | sums that saturate at 16 bits (processors without VNNI) | any |
+
+`KernelAgreement.cause` tells them apart by the implementation and the distance; a kernel
+that differs `free` and not `alone` only carries on.
 """
 
 from __future__ import annotations
@@ -27,8 +31,21 @@ from torch import Tensor, fx, nn
 from qstudy.methods import legacy
 from qstudy.methods.convert import QuantizedNetwork
 from qstudy.methods.fakequant import FakeQuantize
-from qstudy.methods.simulate.layers import SameScale
-from qstudy.numerics.mapping import QParams
+from qstudy.methods.integer.simulated import IntegerNetwork
+from qstudy.methods.simulate.layers import RoundedLayer, SameScale
+from qstudy.methods.simulate.ranges import layers
+from qstudy.numerics.mapping import QParams, quantize
+
+FLOAT_ORDER = "order of float32 operations"
+ROUNDED_BIAS = "bias rounded to int32"
+MULTIPLIER = "multiplier of few bits"
+TIE = "tie rounded the other way"
+CLIPPED = "weight of the lowest code, negated"
+SATURATION = "16-bit sums, or a cause not known here"
+CARRIED = "carried on from earlier kernels"
+# Further from a tie than this, in steps, float32 operations do not reach.
+_NEAR = 1e-4
+Converted = QuantizedNetwork | IntegerNetwork
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,9 @@ class KernelAgreement:
     """The codes of one kernel's result, `values` of them.
 
     `free` and `alone` count the values that are off by each number of codes (never 0);
-    `from_tie` is the largest distance from a tie, in steps from 0 to 0.5, that a value
+    `computed` says what the kernel is: "layer", "average" or "other" (an addition, the
+    input, a second rounding). `clipped` of a layer's weights had a code that their
+    integer form has not. `from_tie` is the largest distance from a tie, in steps from 0 to 0.5, that a value
     of `alone` had; None where there is none.
     """
 
@@ -45,11 +64,34 @@ class KernelAgreement:
     free: dict[int, int]
     alone: dict[int, int]
     from_tie: float | None
+    computed: str = "layer"
+    clipped: int = 0
 
     @property
     def share(self) -> float:
         """The share of values that differ where both networks run on their own."""
         return sum(self.free.values()) / self.values
+
+    def cause(self, *, rounds_bias: bool) -> str | None:
+        """Why the two differ here; None where they do not.
+
+        `rounds_bias`: the implementation rounds biases and multipliers to integers, as
+        QNNPACK and this study's fixed point do.
+        """
+        if not self.free and not self.alone:
+            return None
+        if self.from_tie is None:
+            return CARRIED
+        if self.computed == "layer":
+            if rounds_bias:
+                return ROUNDED_BIAS
+            if self.from_tie >= _NEAR:
+                return CLIPPED if self.clipped else SATURATION
+        elif self.computed == "average" or self.from_tie == 0:
+            return TIE
+        elif self.from_tie >= _NEAR / 10:
+            return MULTIPLIER if rounds_bias else SATURATION
+        return FLOAT_ORDER
 
 
 @dataclass(frozen=True)
@@ -66,8 +108,15 @@ class Agreement:
         return next((kernel for kernel in self.kernels if kernel.free), None)
 
 
+def rounds_bias(converted: Converted) -> bool:
+    """Whether `converted` rounds biases and multipliers to integers."""
+    if isinstance(converted, IntegerNetwork):
+        return converted.arithmetic == "fixed_point"
+    return converted.engine == "qnnpack"
+
+
 def agreement(
-    simulated: fx.GraphModule, converted: QuantizedNetwork, x: Tensor
+    simulated: fx.GraphModule, converted: Converted, x: Tensor
 ) -> Agreement:
     """Both networks on the float batch `x`, compared code by code.
 
@@ -76,28 +125,29 @@ def agreement(
     """
     if simulated.training:
         raise ValueError("the simulated network is in train mode: call eval() first")
-    unknown = set(converted.sources.values()) - dict(simulated.named_modules()).keys()
+    sources = converted.sources
+    paths = set(sources.values() if isinstance(sources, dict) else sources)
+    unknown = paths - dict(simulated.named_modules()).keys()
     if unknown:
         raise ValueError(
             f"the simulated network has no quantizer {sorted(unknown)[0]!r}: compare a "
             "converted network with the one that it was converted from"
         )
     with torch.no_grad():
-        shown, wanted = _simulated(simulated, set(converted.sources.values()), x)
-        with legacy.engine(converted.engine):
-            free = _Follow(converted, shown, forced=False)
-            found = free.run(x)
-            alone = _Follow(converted, shown, forced=True)
-            alone.run(x)
+        shown, wanted = _simulated(simulated, paths, x)
+        free, alone = _Counts(shown), _Counts(shown)
+        found = _follow(converted, x, free, forced=False)
+        _follow(converted, x, alone, forced=True)
     kernels = tuple(
         KernelAgreement(
             name=_name(simulated, path),
             values=shown[path].codes.numel(),
-            free=free.counts[path],
-            alone=alone.counts[path],
+            free=free.off[path],
+            alone=alone.off[path],
             from_tie=alone.from_tie[path],
+            **_computed(simulated, path),
         )
-        for path in free.counts
+        for path in free.off
     )
     differ = int((wanted.argmax(-1) != found.argmax(-1)).sum())
     return Agreement(kernels, len(x), differ)
@@ -142,42 +192,85 @@ def _simulated(
     return shown, logits
 
 
-class _Follow(fx.Interpreter):
-    """Runs a converted network and compares each kernel's codes as they come.
+class _Counts:
+    """How many codes of each quantizer are off, by how many, and how far from a tie."""
+
+    def __init__(self, shown: dict[str, _Shown]) -> None:
+        self.shown = shown
+        self.off: dict[str, dict[int, int]] = {}
+        self.from_tie: dict[str, float | None] = {}
+
+    def compare(self, path: str, codes: Tensor) -> Tensor:
+        """Count the int32 `codes` found at `path`; those simulated, in their shape."""
+        shown = self.shown[path]
+        # A network may flatten before its quantizer what this one flattens behind it.
+        wanted = shown.codes.reshape(codes.shape)
+        off = (codes - wanted).flatten()
+        values, counts = off[off != 0].unique(return_counts=True)
+        counted = Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        self.off[path] = dict(sorted(counted.items()))
+        steps = shown.steps.flatten()[off != 0]
+        distance = (steps - torch.floor(steps) - 0.5).abs()
+        self.from_tie[path] = distance.max().item() if len(distance) else None
+        return wanted
+
+
+def _follow(converted: Converted, x: Tensor, counts: _Counts, *, forced: bool) -> Any:
+    """The logits of `converted`, its codes compared as they come.
 
     `forced`: what a kernel gives is replaced by the simulated codes before the next.
     """
+    if isinstance(converted, IntegerNetwork):
+
+        def look(path: str, codes: Tensor) -> Tensor:
+            wanted = counts.compare(path, codes)
+            return wanted if forced else codes
+
+        return converted.run(x, look)
+    with legacy.engine(converted.engine):
+        return _Follow(converted, counts, forced=forced).run(x)
+
+
+class _Follow(fx.Interpreter):
+    """Runs an engine's network and compares each kernel's codes as they come."""
 
     def __init__(
-        self, converted: QuantizedNetwork, shown: dict[str, _Shown], *, forced: bool
+        self, converted: QuantizedNetwork, counts: _Counts, *, forced: bool
     ) -> None:
         super().__init__(converted.network)
-        self.sources, self.shown, self.forced = converted.sources, shown, forced
-        self.counts: dict[str, dict[int, int]] = {}
-        self.from_tie: dict[str, float | None] = {}
+        self.sources, self.counts, self.forced = converted.sources, counts, forced
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         path = self.sources.get(n.name)
         if path is None:
             return result
-        shown = self.shown[path]
-        # A network may flatten before its quantizer what this one flattens behind it.
-        codes = shown.codes.reshape(result.shape)
-        off = (result.int_repr().to(torch.int32) - codes).flatten()
-        values, counts = off[off != 0].unique(return_counts=True)
-        counted = Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-        self.counts[path] = dict(sorted(counted.items()))
-        steps = shown.steps.flatten()[off != 0]
-        distance = (steps - torch.floor(steps) - 0.5).abs()
-        self.from_tie[path] = distance.max().item() if len(distance) else None
+        wanted = self.counts.compare(path, result.int_repr().to(torch.int32))
         if not self.forced:
             return result
+        qparams = self.counts.shown[path].qparams
         return torch._make_per_tensor_quantized_tensor(
-            codes.to(torch.uint8).contiguous(),
-            shown.qparams.scale.item(),
-            int(shown.qparams.zero_point),
+            wanted.to(torch.uint8).contiguous(),
+            qparams.scale.item(),
+            int(qparams.zero_point),
         )
+
+
+def _computed(simulated: fx.GraphModule, path: str) -> dict[str, Any]:
+    """What gives the codes at `path`, and how many of its weights lose their code."""
+    module = simulated.get_submodule(path)
+    if isinstance(module, SameScale):
+        return {"computed": "average"}
+    layer = layers(simulated).get(module.name.removesuffix(".output"))
+    if layer is None or not module.name.endswith(".output"):
+        return {"computed": "other"}
+    if isinstance(layer, RoundedLayer) or layer.strategy != "none":
+        return {"computed": "layer"}
+    lost = quantize(
+        layer.conv.weight.detach().float(), layer.weight_quantizer.qparams()
+    )
+    negated = (layer.bn.weight.detach() < 0).reshape(-1, 1, 1, 1)
+    return {"computed": "layer", "clipped": int(((lost == -128) & negated).sum())}
 
 
 def _name(simulated: fx.GraphModule, path: str) -> str:

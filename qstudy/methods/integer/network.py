@@ -126,7 +126,7 @@ def _affine(module: Any) -> Affine:
 def _layer(module: Any, before: Affine) -> IntegerLayer:
     weight, bias = module.weight(), module.bias()
     if weight.dim() == 4:
-        _check_convolution(module)
+        check_convolution(module)
     per_channel = weight.qscheme() in (
         torch.per_channel_affine,
         torch.per_channel_symmetric,
@@ -148,7 +148,8 @@ def _layer(module: Any, before: Affine) -> IntegerLayer:
     )
 
 
-def _check_convolution(module: Any) -> None:
+def check_convolution(module: Any) -> None:
+    """ValueError for a convolution that IntegerLayer has no words for."""
     for name, allowed in (
         ("groups", 1),
         ("dilation", (1, 1)),
