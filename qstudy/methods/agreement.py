@@ -4,19 +4,7 @@ Both compute the same codes from the same scales; what differs is how each gets 
 real value before it is rounded. Two counts tell the causes apart. `free`: both networks
 run on their own, so a difference is carried on and grows. `alone`: each kernel of the
 converted network is given the codes of the simulated one, so what differs arose in it.
-How far from a tie the simulated value then was says of what size the cause is:
-
-| cause | distance from a tie, in steps |
-|---|---|
-| the order of float32 operations in sums and requantization | about 1e-5 |
-| a bias rounded to int32 (QNNPACK, integers alone) | up to s_x s_w / (2 s_y) |
-| a multiplier of few bits (QNNPACK's addition) | about 1e-4 |
-| a tie rounded the other way: zero point first, or the mean of codes | 0 |
-| a weight of code -128 whose channel is negated (strategy "none") | any |
-| sums that saturate at 16 bits (processors without VNNI) | any |
-
-`KernelAgreement.cause` tells them apart by the implementation and the distance; a kernel
-that differs `free` and not `alone` only carries on.
+What that tells of the cause: qstudy.methods.causes.
 """
 
 from __future__ import annotations
@@ -28,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from qstudy.methods import legacy
+from qstudy.methods import causes, legacy
 from qstudy.methods.convert import QuantizedNetwork
 from qstudy.methods.fakequant import FakeQuantize
 from qstudy.methods.integer.simulated import IntegerNetwork
@@ -36,15 +24,6 @@ from qstudy.methods.simulate.layers import RoundedLayer, SameScale
 from qstudy.methods.simulate.ranges import layers
 from qstudy.numerics.mapping import QParams, quantize
 
-FLOAT_ORDER = "order of float32 operations"
-ROUNDED_BIAS = "bias rounded to int32"
-MULTIPLIER = "multiplier of few bits"
-TIE = "tie rounded the other way"
-CLIPPED = "weight of the lowest code, negated"
-SATURATION = "16-bit sums, or a cause not known here"
-CARRIED = "carried on from earlier kernels"
-# Further from a tie than this, in steps, float32 operations do not reach.
-_NEAR = 1e-4
 Converted = QuantizedNetwork | IntegerNetwork
 
 
@@ -53,10 +32,8 @@ class KernelAgreement:
     """The codes of one kernel's result, `values` of them.
 
     `free` and `alone` count the values that are off by each number of codes (never 0);
-    `computed` says what the kernel is: "layer", "average" or "other" (an addition, the
-    input, a second rounding). `clipped` of a layer's weights had a code that their
-    integer form has not. `from_tie` is the largest distance from a tie, in steps from 0 to 0.5, that a value
-    of `alone` had; None where there is none.
+    `computed` and `clipped` as in causes.cause. `from_tie` is the largest distance from
+    a tie, in steps from 0 to 0.5, of a value of `alone`; None where there is none.
     """
 
     name: str
@@ -73,25 +50,15 @@ class KernelAgreement:
         return sum(self.free.values()) / self.values
 
     def cause(self, *, rounds_bias: bool) -> str | None:
-        """Why the two differ here; None where they do not.
-
-        `rounds_bias`: the implementation rounds biases and multipliers to integers, as
-        QNNPACK and this study's fixed point do.
-        """
+        """Why the two differ here, by causes.cause; None where they do not."""
         if not self.free and not self.alone:
             return None
-        if self.from_tie is None:
-            return CARRIED
-        if self.computed == "layer":
-            if rounds_bias:
-                return ROUNDED_BIAS
-            if self.from_tie >= _NEAR:
-                return CLIPPED if self.clipped else SATURATION
-        elif self.computed == "average" or self.from_tie == 0:
-            return TIE
-        elif self.from_tie >= _NEAR / 10:
-            return MULTIPLIER if rounds_bias else SATURATION
-        return FLOAT_ORDER
+        return causes.cause(
+            self.computed,
+            from_tie=self.from_tie,
+            clipped=self.clipped,
+            rounds_bias=rounds_bias,
+        )
 
 
 @dataclass(frozen=True)
@@ -109,15 +76,13 @@ class Agreement:
 
 
 def rounds_bias(converted: Converted) -> bool:
-    """Whether `converted` rounds biases and multipliers to integers."""
+    """Whether `converted` makes integers of biases and multipliers (QNNPACK does)."""
     if isinstance(converted, IntegerNetwork):
         return converted.arithmetic == "fixed_point"
     return converted.engine == "qnnpack"
 
 
-def agreement(
-    simulated: fx.GraphModule, converted: Converted, x: Tensor
-) -> Agreement:
+def agreement(simulated: fx.GraphModule, converted: Converted, x: Tensor) -> Agreement:
     """Both networks on the float batch `x`, compared code by code.
 
     The prediction of an example is its largest logit, (B, classes). Raises ValueError

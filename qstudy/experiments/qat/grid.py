@@ -1,7 +1,8 @@
 """The runs of the QAT chapter: trials of the recipe, then each published seed.
 
 `method` is "qat" (trained with rounding), "finetune" (the same fine-tuning without
-it, the control) or "static_int8" (calibrated alone, in the same simulated form).
+it, the control), "static_int8" (calibrated alone, in the same simulated form), "fp32"
+(the network as it was), or "torch_eager" and "torch_pt2e" (PyTorch's own training).
 """
 
 from __future__ import annotations
@@ -16,9 +17,14 @@ from qstudy.experiments.qat.recipe import (
     CALIBRATION,
     CALIBRATORS,
     CHOSEN,
+    COSTS,
+    FEW,
     FINE_TUNING,
+    FORMS,
     SCHEDULE,
     SIMULATION,
+    TRACED,
+    W8A8,
     WIDTHS,
 )
 from qstudy.spec import RunSpec
@@ -103,8 +109,12 @@ def ptq_spec(
     *,
     observer: str = CALIBRATION["observer"],
     images: int = CALIBRATION["images"],
+    first: int | None = None,
 ) -> RunSpec:
-    """Calibrate `parent`'s network, trained or fine-tuned, and train nothing."""
+    """Calibrate `parent`'s network, trained or fine-tuned, and train nothing.
+
+    With `first` only so many images are scored.
+    """
     return _spec(
         parent,
         "ptq",
@@ -112,7 +122,74 @@ def ptq_spec(
         width=width,
         simulate={**_SIMULATED, **WIDTHS[width]},
         calibration={"images": images, "observer": observer},
+        **({} if first is None else {"first": first}),
     )
+
+
+def fp32_spec(parent: RunSpec) -> RunSpec:
+    """Score `parent`'s network as it is: what every drop is paired with."""
+    return _spec(parent, "fp32", method="fp32")
+
+
+def gap_spec(
+    trained: RunSpec,
+    *,
+    forms: tuple[str, ...] | None = None,
+    first: int | None = None,
+    traced: int = TRACED,
+) -> RunSpec:
+    """Compare the network of a QAT run, as trained, with its integer `forms`.
+
+    Predictions on all test images, or the `first` ones; codes on those `traced`.
+    """
+    width = trained.params["width"]
+    return _spec(
+        trained,
+        "gap",
+        method="qat",
+        width=width,
+        simulate=trained.params["simulate"],
+        forms=list(FORMS[width] if forms is None else forms),
+        traced=traced,
+        **{"threads": 2, **({} if first is None else {"first": first})},
+    )
+
+
+def reference_spec(parent: RunSpec, route: str, *, seed: int, **recipe: Any) -> RunSpec:
+    """PyTorch's own QAT at 8 bits: ablation "bits 8" in data, length and rates.
+
+    The eager route's fake-quantizers take float32 only; neither is compiled.
+    """
+    how = {"precision": {"eager": "fp32", "pt2e": "bf16"}[route], "compiled": False}
+    base = {**FINE_TUNING, **CHOSEN["w4a4"], "epochs": ABLATION_EPOCHS}
+    return _spec(
+        parent,
+        "reference",
+        seed=seed,
+        method=f"torch_{route}",
+        schedule=SCHEDULE,
+        recipe={**base, **how, **recipe},
+        **W8A8,
+    )
+
+
+def cost_spec(model: str, *, threads: int = 2, **quicker: Any) -> RunSpec:
+    """Time a training step of `model`, batch 128, each candidate in its own process."""
+    params = {
+        "task": "cost",
+        "model": model,
+        "candidates": list(COSTS),
+        "batch": FINE_TUNING["batch"],
+        "threads": threads,
+        "processes": 5,
+        "rounds": 30,
+        "seconds": 8.0,
+        "warmup_seconds": 1.0,
+        **quicker,
+    }
+    # What a process does with its memory depends on all that runs in it.
+    params["alone"] = params["candidates"]
+    return RunSpec(experiment=NAME, version=VERSION, params=params)
 
 
 def trials() -> list[RunSpec]:
@@ -121,13 +198,22 @@ def trials() -> list[RunSpec]:
     return [ptq_spec(dev, w, observer=o) for w in WIDTHS for o in CALIBRATORS]
 
 
+def originals() -> list[RunSpec]:
+    """The networks that the others start from, scored on the same images."""
+    starts = [*_published(), baselines.dev("resnet20"), baselines.dev("resnet8")]
+    return [fp32_spec(parent) for parent in starts]
+
+
+def _published() -> list[RunSpec]:
+    return [baselines.published("resnet20", seed=s) for s in baselines.SEEDS]
+
+
 def core() -> list[RunSpec]:
     """Each seed of ResNet-20, by width: trained with rounding, without, calibrated."""
-    parents = [baselines.published("resnet20", seed=s) for s in baselines.SEEDS]
     return [
         spec
         for width in WIDTHS
-        for parent in parents
+        for parent in _published()
         for spec in (
             qat_spec(parent, width),
             finetune_spec(parent, width),
@@ -155,6 +241,56 @@ def ablation() -> list[RunSpec]:
     ]
 
 
+def gaps() -> list[RunSpec]:
+    """Every core QAT network against its integer forms, all test images."""
+    return [gap_spec(qat_spec(p, width)) for width in WIDTHS for p in _published()]
+
+
+def rerun() -> list[RunSpec]:
+    """What a quick run computes again without training, on the first test images.
+
+    Every core QAT network from its checkpoint, at 8 bits in the kernels of the first
+    engine too, and one network calibrated.
+    """
+    first, *_ = _published()
+    forms = {"w8a8": FORMS["w8a8"][:1], "w4a4": ()}
+    checked = [
+        gap_spec(
+            qat_spec(p, width),
+            forms=forms[width],
+            first=FEW,
+            traced=TRACED // 4 if forms[width] and p == first else 0,
+        )
+        for width in WIDTHS
+        for p in _published()
+    ]
+    return [*checked, ptq_spec(first, "w4a4", first=FEW)]
+
+
+def references() -> list[RunSpec]:
+    """PyTorch's own two, ResNet-8 from dev, scored on the images held out."""
+    dev = baselines.dev("resnet8")
+    return [
+        reference_spec(dev, route, seed=ABLATION_SEEDS[0])
+        for route in ("eager", "pt2e")
+    ]
+
+
+def costs() -> list[RunSpec]:
+    """A step of ResNet-20 on two threads."""
+    return [cost_spec("resnet20")]
+
+
+def live() -> RunSpec:
+    """The short training that a quick run repeats: an ablation, one epoch, seed 0."""
+    (spec,) = (
+        s
+        for s in ablation()
+        if s.params["recipe"]["epochs"] == 1 and s.seed == ABLATION_SEEDS[0]
+    )
+    return spec
+
+
 def smoke() -> list[RunSpec]:
     """Every path on generated images: both trainings, and calibration of each."""
     short = {
@@ -165,19 +301,30 @@ def smoke() -> list[RunSpec]:
     parent = baselines.smoke()
     tuned = finetune_spec(parent, "w4a4", recipe=short)
     moving = {"ranges": "moving_average", "bn_strategy": "one_pass"}
+    eight = qat_spec(parent, "w8a8", recipe=short, calibration=few)
+    four = qat_spec(parent, "w4a4", simulate=moving, recipe=short, calibration=few)
+    timed = {"processes": 1, "rounds": 2, "seconds": 0.3, "warmup_seconds": 0.1}
+    timed |= {"candidates": ["fp32:fp32", "qat-w4a4:fp32", "torch_eager:fp32"]}
     return [
-        qat_spec(parent, "w8a8", recipe=short, calibration=few),
-        qat_spec(parent, "w4a4", simulate=moving, recipe=short, calibration=few),
+        fp32_spec(parent),
+        eight,
+        four,
         tuned,
         ptq_spec(parent, "w4a4", images=64),
         ptq_spec(tuned, "w4a4", images=64),
+        gap_spec(eight, forms=("x86", "qnnpack"), traced=16),
+        gap_spec(four, first=16, traced=8),
+        reference_spec(parent, "eager", seed=0, epochs=1, batch=64, peak_lr=0.01),
+        cost_spec("resnet8", threads=1, batch=8, **timed),
     ]
 
 
 def grid(mode: str) -> list[RunSpec]:
-    """full: trials, core and ablation. quick: none before they are trained."""
-    from qstudy.experiments.qat import grid_graphs  # which builds on this module
-
-    full = [*trials(), *core(), *ablation()]
-    small = [*smoke(), *grid_graphs.smoke()]
-    return {"smoke": small, "quick": [], "full": full}[mode]
+    """full: all of the above. quick: checkpoints and one short training."""
+    if mode == "smoke":
+        return smoke()
+    quick = [*rerun(), live()]
+    if mode == "quick":
+        return quick
+    full = [*trials(), *originals(), *core(), *ablation(), *gaps(), *references()]
+    return list(dict.fromkeys([*full, *costs(), *quick]))

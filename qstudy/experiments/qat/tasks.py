@@ -1,4 +1,8 @@
-"""What the QAT chapter measures: networks fine-tuned, with rounding or without it."""
+"""What the QAT chapter measures: networks fine-tuned, with rounding or without it.
+
+What a trained network loses on its way to integers is tasks_gap, what a step costs
+tasks_cost.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from qstudy.experiments.evaluation import (
     parent_network,
     scored,
 )
-from qstudy.experiments.qat.tasks_graphs import graph
+from qstudy.experiments.qat.tasks_cost import cost
+from qstudy.experiments.qat.tasks_gap import gap
 from qstudy.spec import Context, RunSpec, Value, Values
 
 
@@ -18,7 +23,14 @@ def run(spec: RunSpec, ctx: Context) -> Values:
     """Do the task that `spec` names; ValueError for another."""
     from qstudy.measure import system
 
-    tasks = {"train": _train, "ptq": _calibrated, "graph": graph}
+    tasks = {
+        "train": _train,
+        "ptq": _calibrated,
+        "fp32": _original,
+        "reference": _reference,
+        "gap": gap,
+        "cost": cost,
+    }
     task = spec.params["task"]
     if task not in tasks:
         raise ValueError(f"task {task!r} is not one of {tuple(tasks)}")
@@ -91,11 +103,65 @@ def _calibrated(spec: RunSpec, ctx: Context) -> Values:
     return _scored(spec, ctx, _simulated(spec, ctx, parent_network(spec, ctx)))
 
 
+def _original(spec: RunSpec, ctx: Context) -> Values:
+    """The network that others start from, as it is."""
+    return _scored(spec, ctx, parent_network(spec, ctx))
+
+
+def _reference(spec: RunSpec, ctx: Context) -> Values:
+    """PyTorch's own QAT by the one loop; ranges rest as the schedule says.
+
+    On the eager route what it converts to is scored too.
+    """
+    import torch
+
+    from qstudy.methods import torch_qat
+    from qstudy.training.batches import normalise
+    from qstudy.training.loop import train
+    from qstudy.training.recipe import Recipe
+
+    params = spec.params
+    images, labels = ctx.images(params["dataset"], params["split"])
+    recipe = Recipe(**params["recipe"])
+    route = params["method"].removeprefix("torch_")
+    example = normalise(images[:2])
+    trainable = torch_qat.prepare(parent_network(spec, ctx), example, route=route)
+    with torch.no_grad():
+        trainable(normalise(images[:64]))  # ranges of the first step are not empty
+    resting: list[int] = []
+
+    def rest(step: int, steps: int) -> None:
+        if step >= params["schedule"]["observe"] * steps and not resting:
+            torch_qat.freeze_ranges(trainable)
+            resting.append(step)
+
+    with ctx.progress(recipe.epochs, f"{params['model']} {params['method']}") as step:
+        log = train(
+            trainable,
+            images,
+            labels,
+            recipe=recipe,
+            seed=spec.seed,
+            resume=ctx.resume,
+            report=lambda progress: step(str(progress)),
+            before_step=rest,
+        )
+    torch_qat.freeze_ranges(trainable)
+    outcome = _scored(spec, ctx, trainable)
+    values = {**outcome.values, "loss": Value(log[-1]["loss"], "nat", "stochastic")}
+    if route == "eager":
+        converted = _scored(spec, ctx, torch_qat.convert(trainable))
+        values["top1_int8"] = converted.values["top1"]
+    return replace(outcome, values=values)
+
+
 def _scored(spec: RunSpec, ctx: Context, model: Any) -> Values:
     """Top-1 on the split that `spec` names, with what was said of each image."""
     params = spec.params
     images, labels = ctx.images(params["dataset"], params["scored_on"])
-    trained = params["task"] == "train"
+    first = params.get("first", len(images))
+    images, labels = images[:first], labels[:first]
+    trained = params["task"] in ("train", "reference")
     top1, arrays = scored(
         model,
         images,

@@ -7,7 +7,7 @@ and the codes of the next is one of two arithmetics:
 
 | arithmetic | bias | to the next scale |
 |---|---|---|
-| fixed_point | int32 at the scale s_x s_w | integer multiplier and shift, rounded once |
+| fixed_point | int32 at the scale s_x s_w | integer multiplier and shift, one rounding |
 | float32 | as trained | float32, FBGEMM's rule |
 
 The first uses integers alone, as Jacob et al. 2018 (arXiv 1712.05877, section 2.2) do.
@@ -33,7 +33,7 @@ from qstudy.methods.simulate.layers import RoundedLayer, SameScale
 from qstudy.methods.simulate.network import config_of
 from qstudy.methods.simulate.ranges import quantizers
 from qstudy.methods.simulate.traced import clamp_bounds, kind_of
-from qstudy.numerics import elementwise, fixedpoint, integer, requantize
+from qstudy.numerics import elementwise, fixedpoint, requantize
 from qstudy.numerics.elementwise import Affine
 from qstudy.numerics.mapping import CodeRange, quantize
 
@@ -288,4 +288,3 @@ _KNOWN = (
     "known are convolutions and linear layers, additions, and the mean of a whole "
     "image as nn.AdaptiveAvgPool2d(1)"
 )
-

@@ -5,17 +5,16 @@ import torch
 from torch import nn
 
 from qstudy.measure.system import engines
-from qstudy.methods.agreement import (
+from qstudy.methods.agreement import KernelAgreement, agreement, rounds_bias
+from qstudy.methods.causes import (
     CARRIED,
+    CAUSES,
     CLIPPED,
     FLOAT_ORDER,
     MULTIPLIER,
     ROUNDED_BIAS,
     SATURATION,
     TIE,
-    KernelAgreement,
-    agreement,
-    rounds_bias,
 )
 from qstudy.methods.convert import convert
 from qstudy.methods.integer.simulated import ARITHMETICS, IntegerNetwork
@@ -112,6 +111,9 @@ def test_a_cause_follows_from_kernel_distance_and_implementation():
     assert cause("other", 0.0, rounds=False) == TIE
     assert cause("other", 1e-4, rounds=True) == MULTIPLIER
     assert cause("other", 1e-6, rounds=True) == FLOAT_ORDER
+    assert len(CAUSES) == len({*CAUSES}) == 7
+    with pytest.raises(ValueError, match="computed 'pool' is not one of"):
+        cause("pool", 0.0, rounds=True)
 
 
 def test_a_weight_without_an_integer_code_is_counted(resnet8, images):
