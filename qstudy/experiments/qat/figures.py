@@ -1,13 +1,222 @@
-"""The QAT chapter's figures: the graphs, before its networks are trained."""
+"""The QAT chapter's figures: each seed by condition, the ablation, the gap by layer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+import pandas as pd
+
+from qstudy.experiments.qat.recipe import WIDTHS
+from qstudy.experiments.qat.tables_gap import ROUNDS_BIAS
+from qstudy.report import scales, style
+from qstudy.report.figures import Figure
+from qstudy.report.numbers import counted
+
+_LOOKS = {
+    "fp32": "fp32",
+    "ptq": "static_int8",
+    "finetune": "fp32",
+    "finetune+ptq": "static_int8",
+    "qat": "qat",
+}
+_LABELS = {
+    "fp32": "fp32",
+    "ptq": "calibrated (PTQ)",
+    "finetune": "fine-tuned in fp32",
+    "finetune+ptq": "fine-tuned, then PTQ",
+    "qat": "QAT",
+}
 
 from qstudy.experiments.qat.figures_graphs import graph_figures
 
 
-def figures(tables: dict[str, Any]) -> Iterator[Any]:
-    """qat_graph_*: see figures_graphs."""
-    yield from graph_figures(tables)
+def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
+    """qat_core, qat_ablation and qat_gap, of the tables that there are."""
+    if "qat_summary.csv" in tables:
+        yield _core(tables["qat.csv"], tables["qat_summary.csv"])
+    if "qat_ablation.csv" in tables:
+        runs, summary = tables["qat_ablation_runs.csv"], tables["qat_ablation.csv"]
+        if summary.gain_pp.notna().any():
+            yield _ablation(runs, summary)
+    if "qat_gap_layers.csv" in tables:
+        yield _gap(tables["qat_gap_layers.csv"])
+
+
+def _core(runs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """Every seed's top-1, by width and condition, with the mean of the seeds."""
+    model = summary.model.iloc[0]
+    runs = runs[(runs.model == model) & (runs.n == runs.n.max())]
+    widths = [w for w in WIDTHS if w in set(summary.width)]
+    figure, axes = style.new_figure(
+        rows=len(widths), height=0.6 + 1.75 * len(widths), sharex=True, squeeze=False
+    )
+    drawn = []
+    for axis, width in zip(axes.flat, widths, strict=True):
+        mine = summary[summary.width == width]
+        labels = []
+        for place, row in enumerate(mine[::-1].itertuples()):
+            labels.append(_LABELS[row.condition])
+            here = runs[runs.condition == row.condition]
+            if row.condition != "fp32":
+                here = here[here.width == width]
+            drawn.append(here)
+            looks = style.method_style(_LOOKS[row.condition]) | {"label": None}
+            hollow = row.condition.startswith("finetune")
+            face = "white" if hollow else looks["color"]
+            axis.plot(
+                here.top1,
+                [place] * len(here),
+                linestyle="none",
+                markersize=6,
+                markerfacecolor=face,
+                **looks,
+            )
+            axis.plot([row.top1] * 2, [place - 0.3, place + 0.3], color="#666666")
+        axis.set_yticks(range(len(labels)), labels, fontsize=9)
+        axis.set_ylim(-0.6, len(labels) - 0.4)
+        axis.set_title(width.upper(), loc="left", fontsize=10)
+    axes.flat[-1].set_xlabel("top-1 [%] (right is better)")
+    told = "; ".join(_told(summary[summary.width == width], width) for width in widths)
+    ahead = [_ahead(summary[summary.width == width], width) for width in widths]
+    seeds = counted(int(summary.n.max()), "seed")
+    return Figure(
+        name="qat_core",
+        figure=figure,
+        data=pd.concat(drawn).drop_duplicates("run"),
+        alt=f"Top-1 of {model} by width and method, means of {seeds}. {told}.",
+        caption=(
+            f"{' '.join(filter(None, ahead))} A mark a seed of training, {seeds}; the "
+            f"line is their mean; hollow: fine-tuned without rounding. "
+            f"{int(runs.n.max()):,} test images."
+        ),
+    )
+
+
+def _told(rows: pd.DataFrame, width: str) -> str:
+    means = (f"{_LABELS[r.condition]} {r.top1:.2f} %" for r in rows.itertuples())
+    return f"{width.upper()}: {', '.join(means)}"
+
+
+def _ahead(rows: pd.DataFrame, width: str) -> str:
+    """In a sentence: by how much QAT is ahead of calibration, or behind it."""
+    ptq = rows[(rows.condition == "ptq") & rows.gain_pp.notna()]
+    if not len(ptq):
+        return ""
+    row = ptq.iloc[0]
+    return (
+        f"{width.upper()}: QAT minus calibration alone is {row.gain_pp:+.2f} pp "
+        f"(95 % from {row.gain_lo:+.2f} to {row.gain_hi:+.2f})."
+    )
+
+
+def _ablation(runs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """Difference to the base, mean of the seeds with its t interval, and each seed."""
+    rows = summary[summary.gain_pp.notna()]
+    base = runs[runs.condition == "base"].set_index("seed").top1
+    figure, axis = style.new_figure(height=1.2 + 0.3 * len(rows))
+    looks = style.method_style("qat") | {"label": None}
+    labels = []
+    for place, row in enumerate(rows[::-1].itertuples()):
+        labels.append(row.condition.replace("_", " "))
+        here = runs[runs.condition == row.condition].set_index("seed").top1
+        each = (here - base).dropna()
+        axis.plot(
+            each, [place] * len(each), linestyle="none", marker="|", color="#666666"
+        )
+        axis.errorbar(
+            row.gain_pp,
+            place,
+            xerr=[[row.gain_pp - row.gain_lo], [row.gain_hi - row.gain_pp]],
+            capsize=2,
+            markersize=5,
+            markerfacecolor=looks["color"] if _is_true(row.resolved) else "white",
+            **looks,
+        )
+    axis.axvline(0, color="#666666", linewidth=1)
+    axis.set_yticks(range(len(labels)), labels, fontsize=8)
+    axis.set_xlabel("top-1 minus that of the base [pp] (right is better)")
+    resolved = [r.condition for r in rows.itertuples() if _is_true(r.resolved)]
+    said = ", ".join(resolved).replace("_", " ") if resolved else "none"
+    told = "; ".join(f"{r.condition} {r.gain_pp:+.2f}" for r in rows.itertuples())
+    seeds = counted(int(rows.n.max()), "seed")
+    return Figure(
+        name="qat_ablation",
+        figure=figure,
+        data=rows,
+        alt=f"Difference to the base in points, by what is changed. {told}.",
+        caption=(
+            f"Resolved after Holm's correction within a factor: {said}. Filled: "
+            f"resolved; bars: 95 % t interval of the per-seed differences, {seeds}; "
+            f"ticks: each seed. {runs.model.iloc[0]}, images held out."
+        ),
+    )
+
+
+def _is_true(value: object) -> bool:
+    return value is not None and not pd.isna(value) and bool(value)
+
+
+def _gap(layers: pd.DataFrame) -> Figure:
+    """The share of codes that differ, kernel by kernel, of the first seed."""
+    whole = layers[layers.n == layers.n.max()]
+    first = whole[whole.seed == whole.seed.min()]
+    widths = [w for w in WIDTHS if w in set(first.width)]
+    figure, axes = style.new_figure(
+        rows=len(widths), height=0.8 + 2.2 * len(widths), squeeze=False
+    )
+    marks = ("o", "s", "^", "D")
+    told = []
+    for axis, width in zip(axes.flat, widths, strict=True):
+        mine = first[first.width == width]
+        for number, (form, rows) in enumerate(mine.groupby("form", sort=False)):
+            some = rows[rows.free_pct > 0]
+            last = rows.free_pct.iloc[-1]
+            told.append(f"{width.upper()}, {_form(form)}: {last:.3g} % at the end")
+            if not len(some):
+                continue
+            colour = style.method("static_int8" if form in ROUNDS_BIAS else "qat")
+            axis.plot(
+                some.kernel_number,
+                some.free_pct,
+                marker=marks[number % len(marks)],
+                markersize=4,
+                linewidth=1,
+                color=colour.colour,
+                markerfacecolor="white" if number % 2 else colour.colour,
+            )
+            end = some.iloc[-1]
+            axis.annotate(
+                _form(form),
+                (end.kernel_number, end.free_pct),
+                xytext=(5, 6 - 9 * (number % 2)),
+                textcoords="offset points",
+                fontsize=8,
+                annotation_clip=False,
+            )
+        if (mine.free_pct > 0).any():
+            shown = mine[mine.free_pct > 0].free_pct
+            scales.logarithmic(axis, "y", ticks=[10.0**k for k in range(-6, 3)])
+            scales.enclose(axis, "y", shown.min(), shown.max())
+        axis.set_xlim(-0.5, 1.3 * max(1, mine.kernel_number.max()))
+        axis.set_title(width.upper(), loc="left", fontsize=10)
+        axis.set_ylabel("codes that differ [%]")
+    axes.flat[-1].set_xlabel("kernel, in calling order")
+    n = int(first.n.iloc[0])
+    return Figure(
+        name="qat_gap",
+        figure=figure,
+        data=first,
+        alt=(
+            "Share of codes that differ between the trained network and its integer "
+            f"form, by kernel. {'; '.join(told)}."
+        ),
+        caption=(
+            "Codes that differ where both run on their own, logarithmic (down is "
+            f"better). {'; '.join(told)}. Where biases are rounded to integers the "
+            f"line is blue. {first.model.iloc[0]}, first seed, {n} test images."
+        ),
+    )
+
+
+def _form(form: str) -> str:
+    return form.removeprefix("integer_").replace("_", " ")

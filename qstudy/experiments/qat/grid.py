@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from qstudy.experiments import baselines
+from qstudy.experiments.baselines.grid import recipe_smoke
 from qstudy.experiments.qat.recipe import (
     ABLATION,
     ABLATION_EPOCHS,
@@ -37,6 +38,8 @@ _SIMULATED = {
     **{"averaging_constant": 0.01, "first_last_bits": 8, "skip_bits": 8},
     **SIMULATION,
 }
+# What an ablation changes one thing of.
+SIMULATED_W4A4 = {**_SIMULATED, **WIDTHS["w4a4"]}
 
 
 def _spec(
@@ -301,6 +304,10 @@ def smoke() -> list[RunSpec]:
     parent = baselines.smoke()
     tuned = finetune_spec(parent, "w4a4", recipe=short)
     moving = {"ranges": "moving_average", "bn_strategy": "one_pass"}
+    dev = recipe_smoke()
+    # A rate and a length that no condition names: they are those of the base.
+    tiny = {**short, "epochs": 2, "peak_lr": 0.02}
+    changed = ({}, ABLATION["per_tensor"]["simulate"])
     eight = qat_spec(parent, "w8a8", recipe=short, calibration=few)
     four = qat_spec(parent, "w4a4", simulate=moving, recipe=short, calibration=few)
     timed = {"processes": 1, "rounds": 2, "seconds": 0.3, "warmup_seconds": 0.1}
@@ -314,7 +321,16 @@ def smoke() -> list[RunSpec]:
         ptq_spec(tuned, "w4a4", images=64),
         gap_spec(eight, forms=("x86", "qnnpack"), traced=16),
         gap_spec(four, first=16, traced=8),
-        reference_spec(parent, "eager", seed=0, epochs=1, batch=64, peak_lr=0.01),
+        ptq_spec(dev, "w4a4", images=64),
+        *(
+            qat_spec(
+                *(dev, "w4a4"),
+                **{"seed": seed, "simulate": how, "recipe": tiny, "calibration": few},
+            )
+            for how in changed
+            for seed in (0, 1)
+        ),
+        reference_spec(dev, "eager", seed=0, epochs=1, batch=64, peak_lr=0.01),
         cost_spec("resnet8", threads=1, batch=8, **timed),
     ]
 

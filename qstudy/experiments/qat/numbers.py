@@ -2,18 +2,128 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pandas as pd
 
 from qstudy.experiments import columns
 from qstudy.experiments.qat.grid import NAME
+from qstudy.experiments.qat.numbers_gap import cost_numbers, gap_numbers
+from qstudy.experiments.qat.recipe import CHOSEN, DROP_GOAL, W4A4_GOAL
+from qstudy.experiments.qat.tables_summary import goal_reached
+from qstudy.measure import statistics
 from qstudy.spec import Number
 
 
 def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
-    """qat.recipe.<model>.<method>.w<bits>a<bits>.lr<rate>.top1, of each trial."""
-    quoted = {}
+    """qat.<width>.<condition>.* over seeds, qat.ablation.<condition>.*, qat.claim.*.
+
+    Of a condition .top1 (mean), .top1_min, .top1_max, .drop and .behind: what QAT is
+    ahead of it by. qat.recipe.* is of the trials, numbers_gap has qat.gap.*, qat.cost.*
+    and qat.price.*.
+    """
+    quoted: dict[str, Number] = {}
+    if "qat_summary.csv" in tables:
+        quoted |= _summary(tables["qat_summary.csv"])
     for row in tables.get("qat_recipe.csv", pd.DataFrame()).itertuples():
-        width = f"w{row.weight_bits}a{row.activation_bits}"
-        key = f"{NAME}.recipe.{row.model}.{row.method}.{width}.lr{row.peak_lr:g}.top1"
-        quoted[key] = columns.number(row, "top1", "%")
+        key = f"{NAME}.recipe.{row.model}.w{row.weight_bits}a{row.activation_bits}"
+        quoted[f"{key}.{row.calibrator}"] = columns.number(row, "top1", "%")
+    if "qat_ablation.csv" in tables:
+        quoted |= _ablation(tables["qat_ablation.csv"])
+    for row in tables.get("qat_reference.csv", pd.DataFrame()).itertuples():
+        quoted[f"{NAME}.reference.{row.condition}.top1"] = columns.number(
+            row, "top1", "%"
+        )
+    costs = tables.get("qat_cost.csv", pd.DataFrame())
+    quoted |= gap_numbers(tables.get("qat_gap.csv", pd.DataFrame()), tables)
+    return quoted | cost_numbers(costs, quoted)
+
+
+def _summary(table: pd.DataFrame) -> dict[str, Number]:
+    quoted: dict[str, Number] = {}
+    for row in table.itertuples():
+        condition = row.condition.replace("+", "_")
+        key, runs = f"{NAME}.{row.width}.{condition}", tuple(row.runs.split())
+        quoted[f"{key}.top1"] = Number(row.top1, "%", 2, n=row.n, runs=runs)
+        for end in ("min", "max"):
+            found = getattr(row, f"top1_{end}")
+            quoted[f"{key}.top1_{end}"] = Number(found, "%", 2, n=row.n, runs=runs)
+        if pd.notna(row.drop_pp):
+            quoted[f"{key}.drop"] = _mean(row, "drop_pp", runs)
+        if pd.notna(row.gain_pp):
+            quoted[f"{key}.behind"] = _mean(row, "gain_pp", runs)
+            said = _resolved(row.resolved, row.gain_pp)
+            quoted[f"{key}.verdict"] = Number(said, runs=runs)
+    for width in CHOSEN:
+        quoted |= _claims(table[table.width == width].set_index("condition"), width)
     return quoted
+
+
+def _claims(table: pd.DataFrame, width: str) -> dict[str, Number]:
+    """Whether a goal is reached, and whether each of the deck's claims holds here."""
+    quoted: dict[str, Number] = {}
+    if "qat" not in table.index:
+        return quoted
+    qat = table.loc["qat"]
+    runs = tuple(qat.runs.split())
+    if width == "w8a8" and pd.notna(qat.drop_pp):
+        said = goal_reached(qat.drop_pp, qat.drop_hi, goal=DROP_GOAL)
+        quoted[f"{NAME}.{width}.goal"] = Number(DROP_GOAL, "pp", 1)
+        quoted[f"{NAME}.{width}.goal_verdict"] = Number(said, runs=runs)
+    if width == "w4a4":
+        said = "reached" if qat.top1 >= W4A4_GOAL else "missed"
+        quoted[f"{NAME}.{width}.goal"] = Number(W4A4_GOAL, "%", 1)
+        quoted[f"{NAME}.{width}.goal_verdict"] = Number(said, runs=runs)
+    if pd.notna(qat.drop_pp):
+        said = statistics.accuracy_verdict(qat.drop_hi, low=qat.drop_lo)
+        quoted[f"{NAME}.claim.drop_{width}"] = Number(said, runs=runs)
+    for condition, claim in (("ptq", "best"), ("finetune+ptq", "own")):
+        if condition in table.index and pd.notna(table.gain_pp[condition]):
+            row = table.loc[condition]
+            said = _better(row.gain_lo, row.gain_hi)
+            behind = (*runs, *row.runs.split())
+            quoted[f"{NAME}.claim.{claim}_{width}"] = Number(said, runs=behind)
+    return quoted
+
+
+def _ablation(table: pd.DataFrame) -> dict[str, Number]:
+    quoted: dict[str, Number] = {}
+    for row in table.itertuples():
+        condition = re.sub("[^a-z0-9]+", "_", row.condition)
+        key, runs = f"{NAME}.ablation.{condition}", tuple(row.runs.split())
+        quoted[f"{key}.top1"] = Number(row.top1, "%", 2, n=row.n, runs=runs)
+        if pd.notna(row.gain_pp):
+            quoted[f"{key}.gain"] = _mean(row, "gain_pp", runs)
+        if row.resolved is not None and pd.notna(row.resolved):
+            said = _resolved(row.resolved, row.gain_pp, more="better", less="worse")
+            quoted[f"{key}.verdict"] = Number(said, runs=runs)
+    judged = table[table.resolved.notna()]
+    if len(judged):
+        runs = tuple(" ".join(judged.runs).split())
+        count = int(judged.resolved.map(bool).sum())
+        quoted[f"{NAME}.ablation.judged"] = Number(len(judged), "", 0, runs=runs)
+        quoted[f"{NAME}.ablation.resolved"] = Number(count, "", 0, runs=runs)
+    return quoted
+
+
+def _mean(row: Any, column: str, runs: tuple[str, ...]) -> Number:
+    """A mean of per-seed differences with its t interval."""
+    stem = column.removesuffix("_pp")
+    low, high = getattr(row, f"{stem}_lo"), getattr(row, f"{stem}_hi")
+    return Number(getattr(row, column), "pp", 2, low, high, row.n, runs)
+
+
+def _resolved(
+    resolved: Any, value: float, *, more: str = "QAT is ahead", less: str = "behind"
+) -> str:
+    if resolved is None or pd.isna(resolved) or not resolved:
+        return "not resolved"
+    return more if value > 0 else less
+
+
+def _better(low: float, high: float) -> str:
+    """On "QAT loses least": by the interval of what it is ahead by."""
+    if low > 0:
+        return statistics.HOLDS
+    return statistics.FAILS if high < 0 else statistics.UNDECIDED

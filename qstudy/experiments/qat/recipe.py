@@ -98,7 +98,11 @@ COSTS = (
     "torch_eager:fp32",
 )
 # What a candidate is compared with: nothing rounded, all else alike.
-COST_BASELINES = {name: name.replace(name.split(":")[0], "fp32", 1) for name in COSTS}
+COST_BASELINES = {
+    f"{method}:{how}": f"fp32:{how}"
+    for how in ("bf16:compiled", "bf16", "fp32")
+    for method in ("fp32", "qat-w8a8", "qat-w4a4", "torch_pt2e", "torch_eager")
+}
 # Set before any of these was trained: points lost at most by the mean of W8A8, with
 # its interval, and the least mean top-1 in percent of W4A4.
 DROP_GOAL = 0.1

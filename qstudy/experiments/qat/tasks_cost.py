@@ -6,21 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 from qstudy.experiments import timing
-from qstudy.experiments.qat.recipe import SIMULATION, WIDTHS
+from qstudy.experiments.qat.recipe import COST_BASELINES, SIMULATION, WIDTHS
 from qstudy.spec import Context, RunSpec, Values
 
 
 def cost(spec: RunSpec, ctx: Context) -> Values:
-    """Milliseconds of one step of each candidate, and its ratio to `baseline`.
+    """Milliseconds of one step of each candidate, and its ratio to the unquantized one.
 
-    The key of a ratio is baseline time over candidate time; a cost is its inverse.
+    A ratio is baseline time over candidate time; a cost is its inverse.
     """
     params = spec.params
     result = timing.measure(
         spec, ctx, factory=training_step, arguments={"model": params["model"]}
     )
-    base = params["baseline"]
-    pairs = [(base, base, name) for name in params["candidates"]]
+    pairs = [
+        (COST_BASELINES[name], COST_BASELINES[name], name)
+        for name in params["candidates"]
+    ]
     return Values(values=timing.values(result, pairs))
 
 

@@ -28,7 +28,7 @@ def gap(spec: RunSpec, ctx: Context) -> Values:
     largest lead, in steps of the output, that the simulated prediction had among
     them), begins/<form>/<kernel> (at which kernel their first codes differ); of the
     traced images free/, alone/ (codes that differ, in percent) and tie/<form>/<kernel>;
-    once a kernel computed/ and clipped/<kernel>.
+    once a kernel number/ (its place), computed/ and clipped/<kernel>.
     """
     from qstudy.measure import system
     from qstudy.methods import simulate
@@ -102,7 +102,7 @@ def _traced(network: Any, made: Any, form: str, images: np.ndarray) -> dict[str,
     """Every kernel's codes on `images`, counted."""
     found = list(_agreements(network, made, images, batch=_BATCH))
     values: dict[str, Value] = {}
-    for same in zip(*(a.kernels for a in found), strict=True):
+    for number, same in enumerate(zip(*(a.kernels for a in found), strict=True)):
         name, count = same[0].name, sum(k.values for k in same)
         for how in ("free", "alone"):
             off = sum((Counter(getattr(k, how)) for k in same), Counter())
@@ -111,6 +111,7 @@ def _traced(network: Any, made: Any, form: str, images: np.ndarray) -> dict[str,
         ties = [k.from_tie for k in same if k.from_tie is not None]
         if ties:
             values[f"tie/{form}/{name}"] = _isa(_short(max(ties)), "step", 0.5)
+        values[f"number/{name}"] = Value(number, "count", "exact")
         values[f"computed/{name}"] = Value(same[0].computed, "text", "exact")
         values[f"clipped/{name}"] = Value(same[0].clipped, "count", "exact")
     return values

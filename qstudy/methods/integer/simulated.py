@@ -7,7 +7,7 @@ and the codes of the next is one of two arithmetics:
 
 | arithmetic | bias | to the next scale |
 |---|---|---|
-| fixed_point | int32 at the scale s_x s_w | integer multiplier and shift, one rounding |
+| fixed_point | int32 at the scale s_x s_w | a multiplier and a shift |
 | float32 | as trained | float32, FBGEMM's rule |
 
 The first uses integers alone, as Jacob et al. 2018 (arXiv 1712.05877, section 2.2) do.

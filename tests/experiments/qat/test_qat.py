@@ -1,68 +1,318 @@
-"""The grid of trials, and what its records become."""
+"""The grid of the QAT chapter, and what its records become."""
 
-import numpy as np
+import json
+from dataclasses import replace
+from importlib import import_module
+
+import pandas as pd
 import pytest
 
 from qstudy.experiments import baselines, qat
-from qstudy.experiments.qat.grid import finetune_spec, ptq_spec, qat_spec, trials
-from qstudy.experiments.qat.recipe import RATES, SIMULATION, WIDTHS
+from qstudy.experiments.qat.figures import figures
+from qstudy.experiments.qat.recipe import (
+    ABLATION,
+    CALIBRATORS,
+    CHOSEN,
+    COST_BASELINES,
+    COSTS,
+    FACTORS,
+    FEW,
+    FORMS,
+    SIMULATION,
+    WIDTHS,
+)
+from qstudy.experiments.qat.tables_ablation import condition_of
+from qstudy.experiments.qat.tables_summary import goal_reached
+from qstudy.methods.causes import FLOAT_ORDER, ROUNDED_BIAS
 from qstudy.methods.simulate import SimulateConfig
-from qstudy.spec import Value, Values
-from tests.experiments.records import record
+from qstudy.report import tables as report_tables
+from tests.experiments.qat.fabricate import compared, scored, timed
 
+# The package has a function of this module's name.
+specs = import_module("qstudy.experiments.qat.grid")
 DEV = baselines.dev("resnet20")
+# What each condition gets right of 1,000 images with seed 0; a seed adds one more.
+RIGHT = {"fp32": 925, "ptq": 915, "finetune": 926, "finetune+ptq": 917, "qat": 923}
 
 
-def test_trials_start_from_dev_and_never_see_a_test_image():
-    specs = trials()
-    assert len({s.key for s in specs}) == len(specs)
-    for spec in specs:
-        assert spec.params["parent"] == DEV.as_dict()
-        assert (spec.params["split"], spec.params["scored_on"]) == (
-            "train45k",
-            "validation",
-        )
-    # Each rate has its control, so that training alone is told from rounding.
-    tried = {r for rates in RATES.values() for r in rates}
-    controls = [s for s in specs if s.params["method"] == "finetune"]
-    assert {s.params["recipe"]["peak_lr"] for s in controls} == tried
+def core_records(*, without=(), seeds=(0, 1, 2), width="w4a4", wobble=0):
+    """One width's records for each seed; each condition wobbles by seed where asked."""
+    made = []
+    for seed in seeds:
+        parent = baselines.published("resnet20", seed=seed)
+        tuned = specs.finetune_spec(parent, width)
+        runs = {
+            "fp32": specs.fp32_spec(parent),
+            "ptq": specs.ptq_spec(parent, width),
+            "finetune": tuned,
+            "finetune+ptq": specs.ptq_spec(tuned, width),
+            "qat": specs.qat_spec(parent, width),
+        }
+        made += [
+            scored(spec, RIGHT[name] + seed + (wobble * seed if name == "qat" else 0))
+            for name, spec in runs.items()
+            if name not in without
+        ]
+    return made
+
+
+def test_no_two_runs_are_alike_and_quick_ones_are_in_the_full_grid():
+    for mode in ("smoke", "quick", "full"):
+        listed = qat.grid(mode)
+        assert len({s.key for s in listed}) == len(listed)
+    full = {s.key for s in qat.grid("full")}
+    assert {s.key for s in qat.grid("quick")} <= full
+    # Every core network is evaluated again, and one short training is repeated.
+    quick = qat.grid("quick")
+    assert sum(s.params["task"] == "gap" for s in quick) == len(WIDTHS) * 3
+    (live,) = (s for s in quick if s.params["task"] == "train")
+    assert live.params["model"] == "resnet8" and live.params["recipe"]["epochs"] == 1
+    assert condition_of(live.params) == "epochs 1"
+
+
+def test_what_chooses_starts_from_dev_and_never_sees_a_test_image():
+    chosen = [*specs.trials(), *specs.ablation(), *specs.references()]
+    for spec in chosen:
+        assert spec.params["parent"]["params"]["stage"] == "dev"
+        assert spec.params["split"] == "train45k"
+        assert spec.params["scored_on"] == "validation"
+    tried = [s.params["calibration"]["observer"] for s in specs.trials()]
+    assert tried == [*CALIBRATORS] * len(WIDTHS)
+
+
+def test_each_published_seed_has_its_controls():
+    for width, chosen in CHOSEN.items():
+        for seed in baselines.SEEDS:
+            parent = baselines.published(seed=seed).as_dict()
+            mine = [
+                s.params
+                for s in specs.core()
+                if s.seed == seed and s.params["parent"] == parent
+            ]
+            trained = [
+                p
+                for p in mine
+                if p["task"] == "train" and chosen.items() <= p["recipe"].items()
+            ]
+            assert {p["method"] for p in trained} == {"qat", "finetune"}
+            one, two = (p["recipe"] for p in trained)
+            assert one == two
+            assert any(p["task"] == "ptq" and p["width"] == width for p in mine)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_key_holds_every_field_of_the_simulation(width):
-    spec = qat_spec(DEV, width, peak_lr=0.01)
+    spec = specs.qat_spec(DEV, width)
     config = SimulateConfig(**spec.params["simulate"])
     assert spec.params["simulate"] == vars(config)
     assert vars(config).items() >= {**SIMULATION, **WIDTHS[width]}.items()
 
 
-def test_a_row_says_what_was_trained_and_how_well_it_did():
-    rng = np.random.default_rng(0)
-    made = []
-    for spec in (
-        qat_spec(DEV, "w4a4", peak_lr=0.05),
-        finetune_spec(DEV, peak_lr=0.05),
-        ptq_spec(DEV, "w4a4"),
-    ):
-        correct = (rng.random(5000) < 0.9).astype(np.uint8)
-        top1 = 100 * float(correct.mean())
-        values = {"top1": Value(top1, "%", "stochastic", top1 - 1, top1 + 1)}
-        if spec.params["task"] == "train":
-            values["loss"] = Value(0.1, "nat", "stochastic")
-        made.append(record(spec, Values(values, arrays={"correct": correct})))
-    frame = qat.tables(made)["qat_recipe.csv"]
-    assert list(frame.method) == ["finetune", "qat", "static_int8"]
-    assert list(frame.weight_bits) == [32, 4, 4]
-    assert list(frame.peak_lr) == [0.05, 0.05, 0.0]
-    assert set(frame.split) == {"validation"} and set(frame.n) == {5000}
-    quoted = qat.numbers({"qat_recipe.csv": frame})
-    key = "qat.recipe.resnet20.qat.w4a4.lr0.05.top1"
-    assert quoted[key].value == frame.top1.iloc[1] and quoted[key].n == 5000
-    assert quoted[key].runs == (frame.run.iloc[1],)
+def test_every_ablation_is_known_by_what_it_changes():
+    found = [condition_of(s.params) for s in specs.ablation()]
+    assert sorted(found) == sorted(3 * ["finetune", *ABLATION])
+    # Each condition but the base belongs to one factor.
+    varied = [name for names in FACTORS.values() for name in names]
+    assert sorted(["base", *varied]) == sorted(ABLATION)
+
+
+def test_a_step_is_compared_with_the_same_one_unquantized():
+    for name in COSTS:
+        base = COST_BASELINES[name]
+        assert base in COSTS and base.split(":")[1:] == name.split(":")[1:]
 
 
 def test_an_unknown_task_is_named():
-    spec = qat_spec(DEV, "w8a8", peak_lr=0.01)
-    spec.params["task"] = "guess"
+    spec = specs.qat_spec(DEV, "w8a8")
+    wrong = replace(spec, params={**spec.params, "task": "guess"})
     with pytest.raises(ValueError, match="task 'guess' is not one of"):
-        qat.run(spec, None)
+        qat.run(wrong, None)
+
+
+def test_a_row_says_what_was_made_of_which_network():
+    frame = qat.tables(core_records())["qat.csv"]
+    assert frame.condition.tolist() == [c for c in RIGHT for _ in range(3)]
+    assert frame[frame.condition == "fp32"].drop_pp.isna().all()
+    assert set(frame[frame.condition == "finetune"].width) == {"w4a4"}
+    row = frame[(frame.condition == "qat") & (frame.seed == 1)].iloc[0]
+    assert (row.weight_bits, row.activation_bits, row.peak_lr) == (4, 4, 0.05)
+    assert row.drop_pp == pytest.approx(0.2)
+    fp32 = frame[(frame.condition == "fp32") & (frame.seed == 1)].iloc[0]
+    assert row.baseline_run == fp32.run
+
+
+def test_qat_is_compared_with_every_control_seed_by_seed():
+    made = qat.tables(core_records(wobble=1))
+    table = made["qat_summary.csv"].set_index("condition")
+    # QAT gets 923, 925, 927; calibration 915, 916, 917: 0.8, 0.9, 1.0 ahead.
+    assert table.gain_pp["ptq"] == pytest.approx(0.9)
+    half = 4.302652730 * 0.1 / 3**0.5
+    assert table.gain_lo["ptq"] == pytest.approx(0.9 - half)
+    assert table.resolved["ptq"] and table.n["ptq"] == 3
+    assert table.gain_pp["finetune+ptq"] == pytest.approx(0.7)
+    assert table.drop_pp["qat"] == pytest.approx(0.1)
+    assert (table.top1_min["qat"], table.top1_max["qat"]) == (92.3, 92.7)
+    said = qat.numbers(made)
+    assert said["qat.w4a4.ptq.behind"].value == pytest.approx(0.9)
+    assert said["qat.w4a4.qat.top1"].value == pytest.approx(92.5)
+    assert said["qat.w4a4.goal_verdict"].value == "reached"
+    assert said["qat.claim.best_w4a4"].value == "holds"
+    assert said["qat.claim.own_w4a4"].value == "holds"
+    assert said["qat.w4a4.ptq.verdict"].value == "QAT is ahead"
+    known = {r.spec.key for r in core_records()}
+    for key, number in said.items():
+        assert key.endswith(".goal") or (set(number.runs) <= known and number.runs)
+
+
+@pytest.mark.parametrize(
+    ("drop", "high", "verdict"),
+    [
+        (0.05, 0.1, "reached"),
+        (0.05, 0.3, "reached by the mean alone"),
+        (0.05, None, "reached by the mean alone"),
+        (0.11, 0.3, "missed"),
+    ],
+)
+def test_a_goal_for_a_mean_is_told_with_its_interval(drop, high, verdict):
+    assert goal_reached(drop, high, goal=0.1) == verdict
+
+
+@pytest.mark.parametrize("lacking", [*RIGHT, None])
+def test_records_that_are_missing_are_left_out(lacking):
+    records = core_records(without=(lacking,))
+    made = qat.tables(records)
+    conditions = set(made["qat_summary.csv"].condition)
+    assert conditions == set(RIGHT) - {lacking}
+    list(figures(made))
+    qat.numbers(made)
+    one = qat.tables(core_records(seeds=(0,), without=(lacking,)))
+    assert one["qat_summary.csv"].gain_pp.isna().all()
+    assert one["qat_summary.csv"].drop_pp.isna().all()
+    list(figures(one))
+    assert qat.tables([]) == {} and qat.numbers({}) == {}
+
+
+def ablation_records(gains):
+    """Base with 900 + seed right; `gains` by condition, one a seed, in images."""
+    made = []
+    for spec in specs.ablation():
+        name = condition_of(spec.params)
+        if name in ("base", *gains):
+            gain = gains.get(name, (0, 0, 0))[spec.seed]
+            made.append(scored(spec, 900 + spec.seed + gain))
+    return made
+
+
+def test_an_ablation_is_resolved_by_holm_within_its_factor():
+    gains = {
+        "bits 8": (10, 11, 12),
+        "bits 6": (10, -9, 4),
+        "per_tensor": (-30, -31, -32),
+        "epochs 1": (0, 0, 0),
+    }
+    made = qat.tables(ablation_records(gains))
+    table = made["qat_ablation.csv"].set_index("condition")
+    assert table.gain_pp["bits 8"] == pytest.approx(1.1)
+    assert table.gain_lo["bits 8"] == pytest.approx(1.1 - 4.302652730 * 0.1 / 3**0.5)
+    assert table.resolved["bits 8"] and not table.resolved["bits 6"]
+    # Two were judged in the factor "bits" and one alone in its own.
+    assert table.p_holm["bits 8"] == pytest.approx(2 * table.p["bits 8"])
+    assert table.p_holm["per_tensor"] == table.p["per_tensor"]
+    assert not table.resolved["epochs 1"]
+    assert pd.isna(table.gain_pp["base"])
+    said = qat.numbers(made)
+    assert said["qat.ablation.bits_8.verdict"].value == "better"
+    assert said["qat.ablation.per_tensor.verdict"].value == "worse"
+    assert said["qat.ablation.bits_6.verdict"].value == "not resolved"
+    assert said["qat.ablation.judged"].value == 4
+    assert said["qat.ablation.resolved"].value == 2
+    (drawn,) = figures(made)
+    assert drawn.name == "qat_ablation" and "per_tensor -3.10" in drawn.alt
+
+
+def gap_records(**changes):
+    records = []
+    for spec in specs.gaps():
+        four = spec.params["width"] == "w4a4"
+        records.append(compared(spec, **({"tie": 0.3} if four else {}), **changes))
+    return records
+
+
+def test_the_gap_names_counts_and_causes():
+    made = qat.tables(gap_records())
+    table, layers = made["qat_gap.csv"], made["qat_gap_layers.csv"]
+    forms = [*FORMS["w8a8"], *FORMS["w4a4"]]
+    assert table.form.tolist() == [*FORMS["w8a8"]] * 3 + [*FORMS["w4a4"]] * 3
+    assert set(table.differing_pct) == {0.1}
+    assert set(table.begins) == {"conv1.output (1)"}
+    own = layers[layers.alone_pct > 0].set_index(["form", "seed"]).cause
+    assert own["x86", 0] == FLOAT_ORDER and own["qnnpack", 0] == ROUNDED_BIAS
+    assert own["integer_fixed_point", 0] == ROUNDED_BIAS
+    first = layers[(layers.form == "x86") & (layers.seed == 0)]
+    assert first.kernel.tolist() == ["x", "conv1.output", "pool", "fc.output"]
+    assert first.cause.isna().tolist() == [True, False, False, False]
+    said = qat.numbers(made)
+    assert said["qat.gap.w8a8.goal_verdict"].value == "reached"
+    assert said["qat.gap.w8a8.engines_within"].value == 4
+    assert said["qat.gap.x86.cause"].value == FLOAT_ORDER
+    assert said["qat.gap.x86.begins"].value == "conv1.output"
+    assert said["qat.gap.x86.drop"].value == pytest.approx(0.1)
+    assert {f"qat.gap.{form}.differing" for form in forms} <= said.keys()
+    (drawn,) = figures(made)
+    assert "x86: 0.2 % at the end" in drawn.alt
+    worse = qat.numbers(qat.tables(gap_records(differ=2)))
+    assert worse["qat.gap.w8a8.goal_verdict"].value == "missed"
+
+
+def test_where_nothing_differs_nothing_is_named():
+    made = qat.tables(gap_records(differ=0, alone=0.0, free=0.0))
+    assert made["qat_gap.csv"].begins.isna().all()
+    assert made["qat_gap_layers.csv"].cause.isna().all()
+    assert "qat.gap.x86.cause" not in qat.numbers(made)
+    list(figures(made))
+
+
+def test_a_quick_rerun_stands_beside_the_published_rows():
+    first = [compared(s) for s in specs.rerun() if s.params["task"] == "gap"]
+    table = qat.tables([*gap_records(), *first])["qat_gap.csv"]
+    assert "simulated" in set(table.form)
+    assert all(s.params["first"] == FEW for s in specs.rerun())
+
+
+def test_a_cost_is_candidate_over_unquantized():
+    (spec,) = specs.costs()
+    ms = dict.fromkeys(COSTS, 100.0) | {"qat-w4a4:bf16:compiled": 125.0}
+    ms |= {"torch_eager:fp32": 300.0}
+    made = qat.tables([timed(spec, ms)])
+    table = made["qat_cost.csv"]
+    assert table.candidate.tolist() == list(COSTS)
+    costs = table.set_index("candidate").cost_ratio
+    assert costs["qat-w4a4:bf16:compiled"] == pytest.approx(1.25)
+    assert costs["torch_eager:fp32"] == pytest.approx(3)
+    said = qat.numbers(made)
+    assert said["qat.cost.w4a4_verdict"].value == "reached"
+    assert said["qat.cost.qat_w4a4_compiled.ratio"].value == pytest.approx(1.25)
+    # 12 epochs of 390 updates, 0.125 s on two threads.
+    hours = said["qat.price.w4a4.core_hours"].value
+    assert hours == pytest.approx(12 * 390 * 0.125 * 2 / 3600)
+
+
+def test_tables_survive_their_files(tmp_path):
+    (spec,) = specs.costs()
+    made = qat.tables(
+        [
+            *core_records(),
+            *ablation_records({"bits 8": (1, 2, 3)}),
+            *gap_records(),
+            *[scored(s, 880) for s in specs.trials()],
+            *[scored(s, 880) for s in specs.references()],
+            timed(spec, dict.fromkeys(COSTS, 50.0)),
+        ]
+    )
+    expected = {"", "_summary", "_ablation", "_gap", "_cost", "_recipe"}
+    assert {f"qat{name}.csv" for name in expected} <= made.keys()
+    for name, frame in made.items():
+        report_tables.write_csv(frame, tmp_path / name)
+        again = report_tables.read_csv(tmp_path / name)
+        assert list(again.columns) == list(frame.columns), name
+    json.dumps({k: n.value for k, n in qat.numbers(made).items()}, allow_nan=False)
