@@ -86,6 +86,33 @@ def test_quantize_any_model_by_export(batches, network):
         exec(export.replace("forward = compiled(quantized)", "forward = model"), names)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("network", ["small", "depthwise"])
+def test_train_your_own_model_with_rounding(batches, network):
+    if "x86" not in torch.backends.quantized.supported_engines:
+        pytest.skip("torch has no engine x86 on this machine")
+    (train,) = snippets("qat")
+    body = [line for line in train.splitlines() if line and "import" not in line]
+    assert len(body) <= 11
+    model = Small() if network == "small" else Depthwise()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    names = {"model": model, "loader": [(batches[0], torch.arange(4))] * 3}
+    exec(train, names)
+    assert names["logits"].shape == (4, 10)
+    with torch.inference_mode():
+        both = [names["logits"].flatten(), names["net"](batches[0]).flatten()]
+    assert torch.corrcoef(torch.stack(both))[0, 1].item() > 0.98
+    # What was trained is a copy, and it was trained.
+    assert all(torch.equal(t, before[k]) for k, t in model.state_dict().items())
+    trained = dict(names["net"].named_parameters())
+    assert not torch.equal(
+        trained["conv1.conv.weight" if network == "small" else "conv1.layer.weight"],
+        before["conv1.weight"],
+    )
+    with pytest.raises(AssertionError, match="float kernels would run"):
+        exec(train.replace('convert(net, engine="x86")', "model"), names)
+
+
 def test_fold_a_network_of_your_own(batches):
     names = {"model": resnet(8)}
     (fold,) = snippets("fusion")

@@ -140,6 +140,7 @@ def gap_spec(
     forms: tuple[str, ...] | None = None,
     first: int | None = None,
     traced: int = TRACED,
+    threads: int = 1,
 ) -> RunSpec:
     """Compare the network of a QAT run, as trained, with its integer `forms`.
 
@@ -154,7 +155,7 @@ def gap_spec(
         simulate=trained.params["simulate"],
         forms=list(FORMS[width] if forms is None else forms),
         traced=traced,
-        **{"threads": 2, **({} if first is None else {"first": first})},
+        **{"threads": threads, **({} if first is None else {"first": first})},
     )
 
 
@@ -263,6 +264,7 @@ def rerun() -> list[RunSpec]:
             forms=forms[width],
             first=FEW,
             traced=TRACED // 4 if forms[width] and p == first else 0,
+            threads=2,
         )
         for width in WIDTHS
         for p in _published()

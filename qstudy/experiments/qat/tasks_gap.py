@@ -17,7 +17,7 @@ from qstudy.spec import Context, RunSpec, Value, Values
 
 # Images whose codes are held at a time.
 _BATCH = 50
-# Images traced one by one, of those whose predictions differ.
+# Images traced one by one, at most, of those whose predictions differ.
 _MOST = 40
 
 
@@ -65,7 +65,9 @@ def gap(spec: RunSpec, ctx: Context) -> Values:
                 lead = _leads(logits[off]) / _output_step(network)
                 values[f"margin/{form}"] = _isa(_short(lead.max().item()), "step", 255)
             values |= _traced(network, made, form, images[: params["traced"]])
-            values |= _begins(network, made, form, images[off[:_MOST]])
+            values |= _begins(
+                network, made, form, images[off[: min(_MOST, params["traced"])]]
+            )
             step(form)
     return Values(values, arrays=arrays)
 
