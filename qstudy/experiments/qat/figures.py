@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from qstudy.experiments.qat.recipe import WIDTHS
-from qstudy.experiments.qat.tables_gap import ROUNDS_BIAS
+from qstudy.experiments.qat.tables_gap import ROUNDS_BIAS, most_traced
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 from qstudy.report.numbers import counted
@@ -158,7 +158,7 @@ def _is_true(value: object) -> bool:
 
 def _gap(layers: pd.DataFrame) -> Figure:
     """The share of codes that differ, kernel by kernel, of the first seed."""
-    whole = layers[layers.n == layers.n.max()]
+    whole = most_traced(layers)
     first = whole[whole.seed == whole.seed.min()]
     widths = [w for w in WIDTHS if w in set(first.width)]
     figure, axes = style.new_figure(
@@ -201,7 +201,7 @@ def _gap(layers: pd.DataFrame) -> Figure:
         axis.set_title(width.upper(), loc="left", fontsize=10)
         axis.set_ylabel("codes that differ [%]")
     axes.flat[-1].set_xlabel("kernel, in calling order")
-    n = int(first.n.iloc[0])
+    n = int(first.n.max())
     return Figure(
         name="qat_gap",
         figure=figure,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from qstudy.experiments import columns
 from qstudy.experiments.qat.grid import NAME
 from qstudy.experiments.qat.recipe import CHOSEN, COST_GOAL, FORMS, GAP_GOAL
+from qstudy.experiments.qat.tables_gap import most_traced
 from qstudy.measure import portable
 from qstudy.spec import Number
 
@@ -35,10 +38,10 @@ def gap_numbers(
             rows.differing_pct.max(), "%", 2, n=n, runs=runs
         )
         quoted[f"{key}.drop"] = Number(lost, "pp", 3, n=n, runs=runs)
-        if rows.margin_steps.notna().any():
-            quoted[f"{key}.margin"] = Number(
-                rows.margin_steps.max(), "steps", 1, runs=runs
-            )
+        margins = rows.margin_steps.dropna().tolist()
+        quoted[f"{key}.margin"] = Number(
+            max(margins, default=0.0), "steps", 1, runs=runs
+        )
     best = whole[whole.form == FORMS["w8a8"][0]]
     if len(best):
         worst, runs = best.differing_pct.max(), tuple(best.run)
@@ -61,7 +64,7 @@ def _causes(layers: pd.DataFrame) -> dict[str, Number]:
     quoted: dict[str, Number] = {}
     if not len(layers):
         return quoted
-    for form, rows in layers[layers.n == layers.n.max()].groupby("form", sort=False):
+    for form, rows in most_traced(layers).groupby("form", sort=False):
         own = rows[rows.alone_pct > 0]
         key, runs = f"{NAME}.gap.{form}", columns.runs(rows)
         last = rows.sort_values("kernel_number", kind="stable")
@@ -69,9 +72,11 @@ def _causes(layers: pd.DataFrame) -> dict[str, Number]:
         quoted[f"{key}.last_codes"] = Number(
             portable.mean(last.free_pct), "%", 2, runs=runs
         )
+        shares = own.groupby("cause").alone_pct.agg(math.fsum)
+        quoted[f"{key}.cause"] = Number(
+            shares.idxmax() if len(own) else "none", runs=runs
+        )
         if len(own):
-            shares = own.groupby("cause").alone_pct.agg(portable.mean)
-            quoted[f"{key}.cause"] = Number(shares.idxmax(), runs=runs)
             top = own.loc[own.alone_pct.idxmax()]
             quoted[f"{key}.largest"] = Number(top.alone_pct, "%", 4, runs=(top.run,))
             quoted[f"{key}.largest_at"] = Number(top.kernel, runs=(top.run,))

@@ -268,7 +268,9 @@ def test_where_nothing_differs_nothing_is_named():
     made = qat.tables(gap_records(differ=0, alone=0.0, free=0.0))
     assert made["qat_gap.csv"].begins.isna().all()
     assert made["qat_gap_layers.csv"].cause.isna().all()
-    assert "qat.gap.x86.cause" not in qat.numbers(made)
+    said = qat.numbers(made)
+    assert said["qat.gap.x86.cause"].value == "none"
+    assert said["qat.gap.x86.margin"].value == 0
     list(figures(made))
 
 
