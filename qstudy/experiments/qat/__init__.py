@@ -1,8 +1,11 @@
 """Quantization-aware training: does it lose less than calibration, and at what price?
 
 Tasks. `train`: one network fine-tuned with rounding, or without it as the control.
-`ptq`: one network calibrated, in the same simulated form. All trials that choose the
-recipe start from the dev network and are scored on images held out.
+`ptq`: one network calibrated, in the same simulated form. `fp32`: one as it was.
+`reference`: PyTorch's own training with rounding. `gap`: a trained network against its
+integer forms. `cost`: a training step timed. `graph`: the forms traced. All trials that
+choose the recipe, and the ablations, start from a dev network and are scored on images
+held out.
 """
 
 from qstudy.experiments.qat.figures import figures

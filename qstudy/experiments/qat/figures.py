@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from qstudy.experiments.qat.figures_graphs import graph_figures
 from qstudy.experiments.qat.recipe import WIDTHS
 from qstudy.experiments.qat.tables_gap import ROUNDS_BIAS, most_traced
 from qstudy.report import scales, style
@@ -27,11 +28,9 @@ _LABELS = {
     "qat": "QAT",
 }
 
-from qstudy.experiments.qat.figures_graphs import graph_figures
-
 
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
-    """qat_core, qat_ablation and qat_gap, of the tables that there are."""
+    """qat_core, qat_ablation, qat_gap and qat_graph_*, of the tables that there are."""
     if "qat_summary.csv" in tables:
         yield _core(tables["qat.csv"], tables["qat_summary.csv"])
     if "qat_ablation.csv" in tables:
@@ -40,6 +39,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
             yield _ablation(runs, summary)
     if "qat_gap_layers.csv" in tables:
         yield _gap(tables["qat_gap_layers.csv"])
+    yield from graph_figures(tables)
 
 
 def _core(runs: pd.DataFrame, summary: pd.DataFrame) -> Figure:

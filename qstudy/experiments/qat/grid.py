@@ -338,11 +338,13 @@ def smoke() -> list[RunSpec]:
 
 
 def grid(mode: str) -> list[RunSpec]:
-    """full: all of the above. quick: checkpoints and one short training."""
+    """full: all of the above and the graphs. quick: checkpoints, one short training."""
+    from qstudy.experiments.qat import grid_graphs  # which builds on this module
+
     if mode == "smoke":
-        return smoke()
+        return [*smoke(), *grid_graphs.smoke()]
     quick = [*rerun(), live()]
     if mode == "quick":
         return quick
     full = [*trials(), *originals(), *core(), *ablation(), *gaps(), *references()]
-    return list(dict.fromkeys([*full, *costs(), *quick]))
+    return list(dict.fromkeys([*full, *costs(), *grid_graphs.graphs(), *quick]))

@@ -1,7 +1,7 @@
 """The QAT chapter's records as tables.
 
 What a table compares stands in a module of its own: tables_summary, tables_ablation,
-tables_gap. Each leaves out what its records are missing for.
+tables_gap, tables_graphs. Each leaves out what its records are missing for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from qstudy.experiments import columns
 from qstudy.experiments.qat.recipe import CHOSEN, WIDTHS
 from qstudy.experiments.qat.tables_ablation import ablation_tables
 from qstudy.experiments.qat.tables_gap import cost_table, gap_tables
+from qstudy.experiments.qat.tables_graphs import graph_tables
 from qstudy.experiments.qat.tables_summary import CONDITIONS, summary
 from qstudy.spec import RunRecord, RunSpec
 
@@ -43,7 +44,7 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     made |= ablation_tables(records)
     made |= gap_tables([r for r in records if r.spec.params["task"] == "gap"])
     made |= cost_table([r for r in records if r.spec.params["task"] == "cost"])
-    return made
+    return made | graph_tables(records)
 
 
 def _core(records: list[RunRecord]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from qstudy.experiments.evaluation import (
 )
 from qstudy.experiments.qat.tasks_cost import cost
 from qstudy.experiments.qat.tasks_gap import gap
+from qstudy.experiments.qat.tasks_graphs import graph
 from qstudy.spec import Context, RunSpec, Value, Values
 
 
@@ -30,6 +31,7 @@ def run(spec: RunSpec, ctx: Context) -> Values:
         "reference": _reference,
         "gap": gap,
         "cost": cost,
+        "graph": graph,
     }
     task = spec.params["task"]
     if task not in tasks:
