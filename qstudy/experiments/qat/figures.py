@@ -43,51 +43,57 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
 
 
 def _core(runs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
-    """Every seed's top-1, by width and condition, with the mean of the seeds."""
+    """Every seed's drop against its fp32 network, and the mean with its t interval."""
     model = summary.model.iloc[0]
     runs = runs[(runs.model == model) & (runs.n == runs.n.max())]
     widths = [w for w in WIDTHS if w in set(summary.width)]
     figure, axes = style.new_figure(
-        rows=len(widths), height=0.6 + 1.75 * len(widths), sharex=True, squeeze=False
+        rows=len(widths), height=0.6 + 1.5 * len(widths), sharex=True, squeeze=False
     )
-    drawn = []
     for axis, width in zip(axes.flat, widths, strict=True):
-        mine = summary[summary.width == width]
-        labels = []
+        mine = summary[(summary.width == width) & (summary.condition != "fp32")]
         for place, row in enumerate(mine[::-1].itertuples()):
-            labels.append(_LABELS[row.condition])
-            here = runs[runs.condition == row.condition]
-            if row.condition != "fp32":
-                here = here[here.width == width]
-            drawn.append(here)
+            here = runs[(runs.condition == row.condition) & (runs.width == width)]
             looks = style.method_style(_LOOKS[row.condition]) | {"label": None}
             hollow = row.condition.startswith("finetune")
-            face = "white" if hollow else looks["color"]
             axis.plot(
-                here.top1,
-                [place] * len(here),
+                here.drop_pp,
+                [place + 0.12] * len(here),
                 linestyle="none",
                 markersize=6,
-                markerfacecolor=face,
+                markerfacecolor="white" if hollow else looks["color"],
                 **looks,
             )
-            axis.plot([row.top1] * 2, [place - 0.3, place + 0.3], color="#666666")
+            if pd.notna(row.drop_pp):
+                axis.errorbar(
+                    row.drop_pp,
+                    place - 0.2,
+                    xerr=[[row.drop_pp - row.drop_lo], [row.drop_hi - row.drop_pp]],
+                    color="#666666",
+                    marker="|",
+                    capsize=2,
+                )
+        axis.axvline(0, color="#000000", linewidth=1)
+        labels = [_LABELS[condition] for condition in mine.condition[::-1]]
         axis.set_yticks(range(len(labels)), labels, fontsize=9)
         axis.set_ylim(-0.6, len(labels) - 0.4)
         axis.set_title(width.upper(), loc="left", fontsize=10)
-    axes.flat[-1].set_xlabel("top-1 [%] (right is better)")
+    axes.flat[-1].set_xlabel("drop of top-1 against fp32 [pp] (left is better)")
     told = "; ".join(_told(summary[summary.width == width], width) for width in widths)
     ahead = [_ahead(summary[summary.width == width], width) for width in widths]
     seeds = counted(int(summary.n.max()), "seed")
     return Figure(
         name="qat_core",
         figure=figure,
-        data=pd.concat(drawn).drop_duplicates("run"),
+        data=runs,
         alt=f"Top-1 of {model} by width and method, means of {seeds}. {told}.",
-        caption=(
-            f"{' '.join(filter(None, ahead))} A mark a seed of training, {seeds}; the "
-            f"line is their mean; hollow: fine-tuned without rounding. "
-            f"{int(runs.n.max()):,} test images."
+        caption=" ".join(
+            [
+                *filter(None, ahead),
+                f"A mark a seed of training, {seeds}, against its own fp32 network; "
+                "grey: mean and 95 % t interval; hollow: fine-tuned without rounding. "
+                f"{model}, {int(runs.n.max()):,} test images.",
+            ]
         ),
     )
 
@@ -168,6 +174,7 @@ def _gap(layers: pd.DataFrame) -> Figure:
     told = []
     for axis, width in zip(axes.flat, widths, strict=True):
         mine = first[first.width == width]
+        ends = mine.groupby("form").free_pct.last().sort_values(kind="stable")
         for number, (form, rows) in enumerate(mine.groupby("form", sort=False)):
             some = rows[rows.free_pct > 0]
             last = rows.free_pct.iloc[-1]
@@ -188,7 +195,8 @@ def _gap(layers: pd.DataFrame) -> Figure:
             axis.annotate(
                 _form(form),
                 (end.kernel_number, end.free_pct),
-                xytext=(5, 6 - 9 * (number % 2)),
+                # One above the other, in the order of their ends.
+                xytext=(6, 9 * (list(ends.index).index(form) - len(ends) / 2)),
                 textcoords="offset points",
                 fontsize=8,
                 annotation_clip=False,
