@@ -84,8 +84,8 @@ ENGINES = ("x86", "onednn", "fbgemm", "qnnpack")
 INTEGERS = ("float32", "fixed_point")
 FORMS = {"w8a8": ENGINES, "w4a4": tuple(f"integer_{name}" for name in INTEGERS)}
 # Of the test images, in their order: those whose every code is compared, those that a
-# quick rerun scores.
-TRACED, FEW = 200, 1000
+# quick rerun scores, those that are predicted in this study's own integers.
+TRACED, FEW, SOME = 200, 1000, 2000
 # A training step, timed as "method:precision" with ":compiled" where it is. PyTorch's
 # eager fake-quantizers take float32 only; its exported network is timed as exported.
 COSTS = (
