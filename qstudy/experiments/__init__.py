@@ -18,12 +18,13 @@ from qstudy.experiments import (
     dynamic,
     formulas,
     fusion,
+    lsq,
     qat,
     static,
 )
 from qstudy.spec import MODES, RunSpec
 
-ALL = (baselines, fusion, formulas, dynamic, static, qat, controls)
+ALL = (baselines, fusion, formulas, dynamic, static, qat, lsq, controls)
 NAMES = tuple(experiment.NAME for experiment in ALL)
 
 

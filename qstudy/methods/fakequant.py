@@ -15,6 +15,8 @@ Where the range of x comes from is `FakeQuantizeConfig.ranges`:
 | moving_average | m <- m + c (batch's - m) of each batch's extremes | no |
 | pact | 0 to alpha, Choi et al. 2018, arXiv 1805.06085, equations 1 to 3 | alpha |
 
+A step that is learned (LSQ) has a class of its own: qstudy.methods.learned.
+
 The arithmetic is that of qstudy.numerics, in float32 whatever the dtype of x, as
 products with 1 / s as in torch's kernels. It reads no value back from a tensor, so a
 whole network compiles into one graph, and `observing` and `quantizing` are tensors: a
@@ -136,15 +138,17 @@ class FakeQuantize(nn.Module):
             )
         self.config = config
         self.name = name
-        shape = () if channels is None else (channels,)
-        if config.ranges == "pact":
+        self._hold_range(() if channels is None else (channels,))
+        on = config.ranges == "moving_average"
+        self.register_buffer("observing", torch.tensor(on))
+        self.register_buffer("quantizing", torch.tensor(True))
+
+    def _hold_range(self, shape: tuple[int, ...]) -> None:
+        if self.config.ranges == "pact":
             self.alpha = nn.Parameter(torch.full((), math.nan))
         else:
             self.register_buffer("low", torch.full(shape, math.nan))
             self.register_buffer("high", torch.full(shape, math.nan))
-        on = config.ranges == "moving_average"
-        self.register_buffer("observing", torch.tensor(on))
-        self.register_buffer("quantizing", torch.tensor(True))
 
     def observe(self, on: bool) -> None:
         """Let the batches that training shows move the range, or keep it."""

@@ -5,7 +5,7 @@ The derivative of the rounding is taken to be 1 (Bengio et al. 2013, arXiv 1308.
 
 A compiled forward pass chooses by size what it keeps for the backward pass, and would
 keep masks of bools, which inductor takes very long to store on a CPU. So the masks here
-depend on the gradient in name (`_tied`): they cannot be made before the backward pass.
+depend on the gradient in name (`tied`): they cannot be made before the backward pass.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class _Rounded(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         x, inverse, zero_point = ctx.saved_tensors
-        wide = _tied(x, gradient).to(inverse.dtype)
+        wide = tied(x, gradient).to(inverse.dtype)
         unclipped = _unclipped(wide, inverse, zero_point, ctx.parts)
         inside = (unclipped >= ctx.low) & (unclipped <= ctx.high)
         return torch.where(inside, gradient, 0.0), *[None] * 6
 
 
-def _tied(x: Tensor, gradient: Tensor) -> Tensor:
-    """x itself, for a finite gradient."""
+def tied(x: Tensor, gradient: Tensor) -> Tensor:
+    """x itself, for a finite `gradient` of its shape: it waits for the gradient."""
     return x + (0.0 * gradient).to(x.dtype)
 
 
@@ -95,7 +95,7 @@ class _Clipped(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         x, alpha = ctx.saved_tensors
-        wide = _tied(x, gradient).to(alpha.dtype)
+        wide = tied(x, gradient).to(alpha.dtype)
         above = wide >= alpha
         passed = torch.where((wide > 0) & ~above, gradient, 0.0).to(x.dtype)
         return passed, torch.where(above, gradient, 0.0).sum()

@@ -24,6 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qstudy.numerics.fakequant import tied
 from qstudy.numerics.granularity import Granularity, PerTensor
 from qstudy.numerics.mapping import CodeRange, code_range
 
@@ -136,6 +137,8 @@ class _LearnedStep(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         v, step = ctx.saved_tensors
-        by_step, inside = _derivatives(v / step, ctx.low, ctx.high, ctx.bounds)
+        # Tied to the gradient, or a compiler would keep the mask (see fakequant).
+        quotient = tied(v, gradient) / step
+        by_step, inside = _derivatives(quotient, ctx.low, ctx.high, ctx.bounds)
         of_step = (gradient * by_step).sum_to_size(step.shape) * ctx.gradient_scale
-        return gradient * inside, of_step, None, None, None, None
+        return torch.where(inside, gradient, 0.0), of_step, None, None, None, None

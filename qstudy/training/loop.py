@@ -11,7 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +21,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from qstudy.training.batches import augmented_batches, normalise
+from qstudy.training.distillation import distilled
 from qstudy.training.memory import keep_freed_memory
 from qstudy.training.recipe import Recipe
 from qstudy.training.resume import load_state, save_state
+from qstudy.training.statistics import reestimate
 from qstudy.training.updates import Updates, updates
 
 
@@ -53,6 +57,7 @@ def train(
     resume: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     before_step: Callable[[int, int], None] = lambda step, steps: None,
+    teacher: nn.Module | None = None,
     stop_after: int | None = None,
 ) -> list[dict]:
     """Train `model` in place; return one dict an epoch: loss, seconds, images.
@@ -60,11 +65,20 @@ def train(
     `images` are uint8 (N, 32, 32, 3), `labels` integers (N,). With `resume`, the state
     is saved there after each epoch and picked up again. `before_step` is called with
     the number of each update (from 0) and of all of them, for schedules that switch
-    parts of `model`; after a resume it is called for what comes next only. `stop_after`
+    parts of `model`; after a resume it is called for what comes next only. `teacher` is
+    the network whose answers a recipe with `distill` follows, in eval mode and never
+    changed, computed as the recipe says. `stop_after`
     ends the call after that many epochs of the schedule, as a kill would, and is there
-    for tests. Raises FloatingPointError where the loss is no longer finite, with the
-    update and its learning rate; the state of the epoch before it is kept.
+    for tests. Raises ValueError for a recipe that needs a teacher and has none, or has
+    one and no use for it; FloatingPointError where the loss is no longer finite, with
+    the update and its learning rate; the state of the epoch before it is kept.
     """
+    if (teacher is None) != (recipe.distill == 0):
+        said = "no" if teacher is None else "a"
+        raise ValueError(
+            f"distill {recipe.distill} with {said} teacher: a share above 0 and the "
+            "network to follow belong together"
+        )
     keep_freed_memory()
     model.to(memory_format=torch.channels_last).train()
     optimizer = updates(model, recipe)
@@ -81,6 +95,9 @@ def train(
             resume, model=model, optimizer=optimizer, average=average
         )
     forward = torch.compile(model) if recipe.compiled else model
+    if teacher is not None:
+        teacher.to(memory_format=torch.channels_last).eval()
+        teacher = torch.compile(teacher) if recipe.compiled else teacher
     steps_an_epoch = len(images) // recipe.batch
     steps = recipe.epochs * steps_an_epoch
     last = min(recipe.epochs, stop_after or recipe.epochs)
@@ -89,20 +106,15 @@ def train(
         started = time.perf_counter()
         losses, each = torch.zeros(()), torch.zeros(steps_an_epoch)
         batches = augmented_batches(
-            images,
-            labels,
-            batch=recipe.batch,
-            crop_padding=recipe.crop_padding,
-            flip=recipe.flip,
-            alternate_flip=recipe.alternate_flip,
-            seed=seed,
-            epoch=epoch,
+            images, labels, seed=seed, epoch=epoch, **_drawing(recipe)
         )
         for index, (x, y) in enumerate(batches):
             step = epoch * steps_an_epoch + index
             before_step(step, steps)
             optimizer.set_rates(recipe.share_of_peak(step, steps))
-            each[index] = train_step(forward, optimizer, x, y, recipe=recipe)
+            each[index] = train_step(
+                forward, optimizer, x, y, recipe=recipe, teacher=teacher
+            )
             losses += each[index]
             if average is not None:
                 average.update_parameters(model)
@@ -125,8 +137,19 @@ def train(
         report(Progress(epoch, recipe.epochs, loss, seen / seconds, left))
     if average is not None and epoch == recipe.epochs:
         model.load_state_dict(average.module.state_dict())
+    if recipe.bn_batches and epoch == recipe.epochs:
+        batches = augmented_batches(
+            images, labels, seed=seed, epoch=epoch, **_drawing(recipe)
+        )
+        reestimate(model, (x for x, _ in islice(batches, recipe.bn_batches)))
     model.eval()
     return log
+
+
+def _drawing(recipe: Recipe) -> dict[str, Any]:
+    """How the recipe draws its batches."""
+    names = ("batch", "crop_padding", "flip", "alternate_flip")
+    return {name: getattr(recipe, name) for name in names}
 
 
 def _check_each(
@@ -163,13 +186,20 @@ def train_step(
     y: torch.Tensor,
     *,
     recipe: Recipe,
+    teacher: nn.Module | None = None,
 ) -> torch.Tensor:
     """One update on float32 (B, 3, H, W) and int64 (B,); returns the loss, detached."""
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
         logits = forward(x)
-    loss = nn.functional.cross_entropy(
-        logits.float(), y, label_smoothing=recipe.label_smoothing
-    )
+        if teacher is not None:
+            with torch.no_grad():
+                taught = teacher(x)
+    smoothing = {"label_smoothing": recipe.label_smoothing}
+    if teacher is None:
+        loss = nn.functional.cross_entropy(logits.float(), y, **smoothing)
+    else:
+        mixed = {"share": recipe.distill, "temperature": recipe.temperature}
+        loss = distilled(logits, y, taught, **mixed, **smoothing)
     loss.backward()
     optimizer.step()
     return loss.detach()

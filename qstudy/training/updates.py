@@ -16,6 +16,9 @@ from torch.optim import SGD, Muon, Optimizer
 
 from qstudy.training.recipe import Recipe
 
+# What the learned parameters of quantizers are called: no weight has these names.
+STEPS = ("step", "offset")
+
 
 @dataclass(frozen=True)
 class Updates:
@@ -63,7 +66,8 @@ class Updates:
 def updates(model: nn.Module, recipe: Recipe) -> Updates:
     """The optimizers of `recipe` for a channels-last `model`.
 
-    With `muon_lr` above 0 all convolutions but the first are Muon's; SGD has the rest.
+    With `muon_lr` above 0 all convolutions but the first are Muon's; SGD has the rest,
+    the parameters of quantizers (STEPS) at their own rate and without decay.
     """
     parameters = dict(model.named_parameters())
     convolutions = [name for name, p in parameters.items() if p.dim() == 4]
@@ -71,9 +75,15 @@ def updates(model: nn.Module, recipe: Recipe) -> Updates:
     held = dict(parameters)
     for name in hidden:
         held[name] = nn.Parameter(as_matrix(parameters[name].detach()))
-    rest = [tensor for name, tensor in held.items() if name not in hidden]
+    steps = [name for name in parameters if name.rpartition(".")[2] in STEPS]
+    rest = [t for name, t in held.items() if name not in (*hidden, *steps)]
+    groups = [{"params": rest, "peak_lr": recipe.peak_lr}]
+    if steps:
+        rate = recipe.peak_lr if recipe.step_lr is None else recipe.step_lr
+        learned = [held[name] for name in steps]
+        groups.append({"params": learned, "peak_lr": rate, "weight_decay": 0.0})
     sgd = SGD(
-        [{"params": rest, "peak_lr": recipe.peak_lr}],
+        groups,
         lr=recipe.peak_lr,
         momentum=recipe.momentum,
         nesterov=recipe.momentum > 0,

@@ -1,5 +1,6 @@
 """A network that computes in floats what its integer form will: placement, ranges."""
 
+from qstudy.methods.simulate.learned import LsqConfig
 from qstudy.methods.simulate.network import (
     QUANTIZERS,
     SimulateConfig,
@@ -18,6 +19,7 @@ from qstudy.methods.simulate.ranges import (
 __all__ = [
     "OBSERVERS",
     "QUANTIZERS",
+    "LsqConfig",
     "SimulateConfig",
     "calibrate",
     "config_of",

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import fx, nn
 
 from qstudy.methods.bnfold import BN_STRATEGIES, ConvBn2d
 from qstudy.methods.fakequant import FakeQuantize, FakeQuantizeConfig
+from qstudy.methods.learned import quantizer_of
 from qstudy.methods.simulate.layers import RoundedLayer, SameScale
-from qstudy.methods.simulate.placement import Placement, Rounding, place
+from qstudy.methods.simulate.learned import LsqConfig
+from qstudy.methods.simulate.placement import PLACEMENTS, Placement, Rounding
 from qstudy.methods.simulate.ranges import calibrate
 from qstudy.methods.simulate.traced import LAYERS, Group, Traced, trace
 
@@ -49,6 +51,8 @@ class SimulateConfig:
     first_last_bits: int = 8
     skip_bits: int = 8
     bn_strategy: str = "frozen"
+    # Where engines round. The one rule for ranges that are not learned.
+    placement: ClassVar[str] = "outputs"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -89,7 +93,7 @@ class SimulateConfig:
 
 def simulate(
     model: nn.Module,
-    config: SimulateConfig,
+    config: SimulateConfig | LsqConfig,
     *,
     calibration: Iterable[Any] | None = None,
 ) -> fx.GraphModule:
@@ -99,11 +103,11 @@ def simulate(
     normalization too; quantizers of activations are submodules of
     `activation_quantizers`.
     `calibration` batches, (image, label) pairs among them, set the ranges by
-    `calibrate` with its defaults; without, that is still to be done. Raises ValueError
-    for what `trace` refuses.
+    `calibrate` with its defaults; without, that is still to be done. Learned steps are
+    rather set by qstudy.methods.lsq.start. Raises ValueError for what `trace` refuses.
     """
     traced = trace(model)
-    placement = place(traced, config)
+    placement = PLACEMENTS[config.placement](traced, config)
     _round_weights(traced, config, placement)
     _round_activations(traced, config, placement)
     for group in traced.groups:
@@ -120,10 +124,10 @@ def simulate(
     return simulated
 
 
-def config_of(simulated: nn.Module) -> SimulateConfig:
+def config_of(simulated: nn.Module) -> SimulateConfig | LsqConfig:
     """The configuration a network was made with; ValueError for any other network."""
     config = getattr(simulated, "meta", {}).get("config")
-    if not isinstance(config, SimulateConfig):
+    if not isinstance(config, SimulateConfig | LsqConfig):
         raise ValueError(
             f"network {type(simulated).__name__} was not made by simulate: pass what "
             "qstudy.methods.simulate.simulate returned"
@@ -132,14 +136,14 @@ def config_of(simulated: nn.Module) -> SimulateConfig:
 
 
 def _round_weights(
-    traced: Traced, config: SimulateConfig, placement: Placement
+    traced: Traced, config: SimulateConfig | LsqConfig, placement: Placement
 ) -> None:
     for group in traced.groups:
         if group.kind not in LAYERS:
             continue
         layer = traced.root.get_submodule(group.name)
         per_channel = config.granularity == "per_channel"
-        quantizer = FakeQuantize(
+        quantizer = quantizer_of(
             config.weight(placement.weights[group]),
             channels=len(layer.weight) if per_channel else None,
             name=f"{group.name}.weight",
@@ -157,7 +161,7 @@ def _round_weights(
 
 
 def _round_activations(
-    traced: Traced, config: SimulateConfig, placement: Placement
+    traced: Traced, config: SimulateConfig | LsqConfig, placement: Placement
 ) -> None:
     if hasattr(traced.root, QUANTIZERS):
         raise ValueError(
@@ -175,7 +179,7 @@ def _round_activations(
 
     def quantizer(rounding: Rounding, name: str) -> FakeQuantize:
         described = config.activation(rounding.bits, signed=rounding.signed)
-        return FakeQuantize(described, name=name)
+        return quantizer_of(described, name=name)
 
     placed: dict[fx.Node, fx.Node] = {}
     made: dict[Group, FakeQuantize] = {}

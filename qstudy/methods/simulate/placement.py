@@ -16,6 +16,10 @@ A tensor with several readers has the largest of these, and a layer that wants f
 bits rounds once more at its own input. So the skip path of a residual block keeps 8
 bits where its convolutions see 2, and the whole network can still run in integers.
 Where all bits are equal nothing is rounded twice: W8A8 is what the engines compute.
+
+`place_inputs` is the other rule, that of LSQ (Esser et al. 2020, arXiv 1902.08153,
+section 2): what a convolution or linear layer reads is rounded, once for all layers
+that read it as finely, and nothing else; sums and the skip path stay as they are.
 """
 
 from __future__ import annotations
@@ -62,12 +66,7 @@ class Placement:
 
 def place(traced: Traced, widths: Widths) -> Placement:
     """Where the rule above puts quantizers in `traced`, a graph without any."""
-    layers = [group for group in traced.groups if group.kind in LAYERS]
-    weights, reads = {}, {}
-    for group in layers:
-        edge = _is_edge(group, traced)
-        weights[group] = widths.first_last_bits if edge else widths.weight_bits
-        reads[group] = widths.first_last_bits if edge else widths.activation_bits
+    weights, reads = _bits(traced, widths)
     made = Placement(weights, {}, {}, {})
     for group in traced.groups:
         readers = traced.readers(group)
@@ -82,10 +81,40 @@ def place(traced: Traced, widths: Widths) -> Placement:
         made.outputs[group] = Rounding(group.last, bits, signed)
         for reader, node in readers:
             if reader in reads and reads[reader] < bits:
-                signed = not traced.never_negative(node)
-                rounding = Rounding(node, reads[reader], signed)
-                made.inputs.setdefault(rounding, []).append(reader)
+                _read(made, traced, reader, node, reads[reader])
     return made
+
+
+def place_inputs(traced: Traced, widths: Widths) -> Placement:
+    """Quantizers at what layers read, and nowhere else; `skip_bits` is not asked."""
+    weights, reads = _bits(traced, widths)
+    made = Placement(weights, {}, {}, {})
+    for group in traced.groups:
+        for reader, node in traced.readers(group):
+            if reader in reads:
+                _read(made, traced, reader, node, reads[reader])
+    return made
+
+
+PLACEMENTS = {"outputs": place, "inputs": place_inputs}
+
+
+def _bits(traced: Traced, widths: Widths) -> tuple[dict[Group, int], dict[Group, int]]:
+    """By layer, the bits of its weight and of what it reads."""
+    weights, reads = {}, {}
+    for group in traced.groups:
+        if group.kind in LAYERS:
+            edge = _is_edge(group, traced)
+            weights[group] = widths.first_last_bits if edge else widths.weight_bits
+            reads[group] = widths.first_last_bits if edge else widths.activation_bits
+    return weights, reads
+
+
+def _read(
+    made: Placement, traced: Traced, reader: Group, node: fx.Node, bits: int
+) -> None:
+    rounding = Rounding(node, bits, not traced.never_negative(node))
+    made.inputs.setdefault(rounding, []).append(reader)
 
 
 def _is_edge(group: Group, traced: Traced) -> bool:

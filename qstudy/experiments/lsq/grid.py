@@ -1,0 +1,330 @@
+"""The runs of the LSQ chapter: core, sizes, ablation, trials of the recipe, cost.
+
+`method` is "lsq" (steps learned), "fp32" (the network it started from), "static_int8"
+(calibrated alone, in the same simulated form, at any bits) or "qat".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from qstudy.experiments import baselines
+from qstudy.experiments.lsq.recipe import (
+    ABLATION,
+    ABLATION_EPOCHS,
+    ABLATION_SEEDS,
+    CHOSEN,
+    FINE_TUNING,
+    PAPER,
+    RATIOS,
+    SEEDS,
+    SHARES,
+    START,
+    TRIALS,
+    TRIED,
+    WIDTHS,
+)
+from qstudy.experiments.qat.grid import ptq_spec, qat_spec
+from qstudy.spec import RunSpec
+
+NAME = "lsq"
+VERSION = 1
+PARAMETERS: dict[str, Any] = {}
+# "method:precision", then any of ":compiled" and ":kept" (training.memory). none: the
+# same network unquantized. native: torch's own learnable fake quantizer.
+CANDIDATES = (
+    "none:fp32:kept",
+    "none:fp32:compiled:kept",
+    "none:bf16:kept",
+    "none:bf16:compiled:kept",
+    "lsq:fp32:compiled:kept",
+    "lsq:bf16:kept",
+    "native:bf16:kept",
+    "lsq:bf16:compiled:kept",
+)
+# What a step of LSQ is, as the study trains, and the same without rounding.
+STUDY, UNQUANTIZED = CANDIDATES[-1], "none:bf16:compiled:kept"
+
+
+def _spec(
+    parent: RunSpec, task: str, *, seed: int | None = None, **params: Any
+) -> RunSpec:
+    about = parent.params
+    return RunSpec(
+        experiment=NAME,
+        version=VERSION,
+        seed=parent.seed if seed is None else seed,
+        params={
+            "task": task,
+            "model": about["model"],
+            "dataset": about["dataset"],
+            "split": about["split"],
+            "scored_on": about.get("scored_on", "test"),
+            "parent": parent.as_dict(),
+            "threads": 1,
+            **params,
+        },
+    )
+
+
+def lsq_spec(
+    parent: RunSpec,
+    width: str,
+    *,
+    condition: str = "",
+    seed: int | None = None,
+    simulate: dict[str, Any] | None = None,
+    recipe: dict[str, Any] | None = None,
+    start: dict[str, Any] | None = None,
+    task: str = "train",
+    **params: Any,
+) -> RunSpec:
+    """Train `parent`'s network with learned steps, as published where nothing is said.
+
+    Another `seed` than the parent's is for repetitions from one network; `condition`
+    names what a comparison has changed.
+    """
+    return _spec(
+        parent,
+        task,
+        seed=seed,
+        method="lsq",
+        width=width,
+        **({"condition": condition} if condition else {}),
+        simulate={**PAPER, **WIDTHS[width], **(simulate or {})},
+        start={**START, **(start or {})},
+        recipe={**FINE_TUNING, **(recipe or {})},
+        **params,
+    )
+
+
+def chosen_spec(parent: RunSpec, width: str, **params: Any) -> RunSpec:
+    """The chosen recipe of `width`, from `parent`."""
+    return lsq_spec(parent, width, **CHOSEN[width], **params)
+
+
+def evaluate_spec(parent: RunSpec, method: str, *, width: str = "") -> RunSpec:
+    """Score and weigh `parent`'s network: as it is, or calibrated to `width`."""
+    if method != "static_int8":
+        told = {"width": parent.params["width"]} if "width" in parent.params else {}
+        return _spec(parent, "evaluate", method=method, **told)
+    alike = ptq_spec(parent, "w4a4").params
+    return _spec(
+        parent,
+        "evaluate",
+        method=method,
+        width=width,
+        simulate=alike["simulate"] | WIDTHS[width],
+        calibration=alike["calibration"],
+    )
+
+
+def cost_spec(model: str, *, threads: int, **quicker: Any) -> RunSpec:
+    """Time a training step of `model` at 2 bits and without rounding, batch 128."""
+    params = {
+        "task": "cost",
+        "model": model,
+        "width": "w2a2",
+        "candidates": list(CANDIDATES),
+        "batch": FINE_TUNING["batch"],
+        "threads": threads,
+        "processes": 5,
+        "rounds": 30,
+        "seconds": 10.0,
+        "warmup_seconds": 1.0,
+        **quicker,
+    }
+    # What a process does with its memory depends on all that runs in it.
+    params["alone"] = params["candidates"]
+    return RunSpec(experiment=NAME, version=VERSION, params=params)
+
+
+def core() -> list[RunSpec]:
+    """Each seed of ResNet-20 at each width, the steps held against other steps."""
+    return [
+        chosen_spec(baselines.published("resnet20", seed=seed), width, shares=SHARES)
+        for width in WIDTHS
+        for seed in SEEDS
+    ]
+
+
+def sizes() -> list[RunSpec]:
+    """The smaller networks at each width, one seed: accuracy against size."""
+    return [
+        chosen_spec(baselines.published(model, seed=0), width)
+        for model in ("resnet8", "resnet14")
+        for width in WIDTHS
+    ]
+
+
+def checkpoints() -> list[RunSpec]:
+    """Every network of the core and of the sizes, read back and scored again."""
+    return [evaluate_spec(spec, "lsq") for spec in (*core(), *sizes())]
+
+
+def references() -> list[RunSpec]:
+    """What the trained ones are compared with: fp32, calibrated, and trained by QAT."""
+    models = {"resnet20": SEEDS, "resnet14": (0,), "resnet8": (0,)}
+    first = {model: baselines.published(model, seed=0) for model in models}
+    fp32 = [
+        evaluate_spec(baselines.published(model, seed=seed), "fp32")
+        for model, seeds in models.items()
+        for seed in seeds
+    ]
+    calibrated = [
+        evaluate_spec(parent, "static_int8", width=width)
+        for parent in first.values()
+        for width in WIDTHS
+    ]
+    tuned = [
+        evaluate_spec(qat_spec(first["resnet20"], width), "qat")
+        for width in ("w8a8", "w4a4")
+    ]
+    return [*fp32, *calibrated, *tuned]
+
+
+def side() -> list[RunSpec]:
+    """ResNet-8 from dev, one thing changed at a time, and the ratio of its updates."""
+    dev = baselines.dev("resnet8")
+    short = {"epochs": ABLATION_EPOCHS}
+    trained = [
+        lsq_spec(
+            dev,
+            "w2a2",
+            condition=name,
+            seed=seed,
+            simulate=changed.get("simulate"),
+            recipe={**short, **changed.get("recipe", {})},
+        )
+        for name, changed in ABLATION.items()
+        for seed in ABLATION_SEEDS
+    ]
+    return [*trained, *(ratio_spec(dev, how) for how in RATIOS)]
+
+
+def integers_spec(parent: RunSpec, *, engine: str, images: int = 1000) -> RunSpec:
+    """Convert a W8A8 network of `lsq_spec` to an engine's kernels and compare codes."""
+    return _spec(
+        parent,
+        "integers",
+        method="lsq",
+        width=parent.params["width"],
+        engine=engine,
+        images=images,
+    )
+
+
+def integers() -> list[RunSpec]:
+    """The first seed of the core at 8 bits, on the kernels of an engine."""
+    parent = chosen_spec(
+        baselines.published("resnet20", seed=SEEDS[0]), "w8a8", shares=SHARES
+    )
+    return [integers_spec(parent, engine="fbgemm")]
+
+
+def ratio_spec(
+    parent: RunSpec, gradient: str, *, recipe: dict[str, Any] | None = None
+) -> RunSpec:
+    """How far an update moves each step, and its weights, in the first epoch."""
+    return lsq_spec(
+        parent,
+        "w2a2",
+        task="ratio",
+        simulate={"gradient": gradient},
+        recipe={"epochs": 1, **(recipe or {})},
+    )
+
+
+def recipe_trials() -> list[RunSpec]:
+    """ResNet-20 from dev at 2 bits: what each ingredient brings to the plain recipe."""
+    dev = baselines.dev("resnet20")
+    return [
+        lsq_spec(dev, TRIED, condition=name, **changed)
+        for name, changed in TRIALS.items()
+    ]
+
+
+def costs() -> list[RunSpec]:
+    """A training step of ResNet-20, on one thread and on two."""
+    return [cost_spec("resnet20", threads=threads) for threads in (1, 2)]
+
+
+def smoke() -> list[RunSpec]:
+    """Every path on generated images: trained, evaluated, measured, timed."""
+    short = {"epochs": 2, "batch": 64, "precision": "fp32", "compiled": False}
+    few = {"images": 64}
+    parent = baselines.smoke()
+    everything = {**ALL_FEW, **short}
+    trained = lsq_spec(
+        parent,
+        "w2a2",
+        simulate={"start": "mse"},
+        recipe=everything,
+        start=few,
+        shares={**SHARES, "count": 20},
+    )
+    step = {"schedule": "step"}
+    eight = chosen_spec(parent, "w8a8")
+    eight = replace(
+        eight,
+        params={
+            **eight.params,
+            "start": few,
+            "recipe": {**eight.params["recipe"], **short, "epochs": 1},
+        },
+    )
+    eager = [STUDY.replace(":compiled", ""), "none:bf16:kept", "native:bf16:kept"]
+    return [
+        trained,
+        lsq_spec(
+            parent,
+            "w4a4",
+            simulate={"placement": "outputs", "offset": True},
+            recipe={**short, **step, "epochs": 1},
+            start=few,
+            condition="smoke",
+        ),
+        eight,
+        evaluate_spec(trained, "lsq"),
+        integers_spec(eight, engine="fbgemm", images=32),
+        evaluate_spec(parent, "fp32"),
+        evaluate_spec(parent, "static_int8", width="w4a4"),
+        ratio_spec(parent, "full", recipe={**short, "epochs": 1}),
+        cost_spec(
+            "resnet8",
+            threads=1,
+            candidates=eager,
+            batch=8,
+            processes=1,
+            rounds=2,
+            seconds=0.5,
+            warmup_seconds=0.1,
+        ),
+    ]
+
+
+# Every ingredient of the recipe, small enough for a smoke run.
+ALL_FEW = {
+    **{"distill": 0.5, "temperature": 4.0, "muon_lr": 0.002},
+    **{"ema_decay": 0.9, "bn_batches": 2},
+}
+# What can be run, and what of it the published results hold.
+PARTS: dict[str, Callable[[], list[RunSpec]]] = {
+    "core": core,
+    "checkpoints": checkpoints,
+    "integers": integers,
+    "recipe_trials": recipe_trials,
+    "references": references,
+    "side": side,
+    "sizes": sizes,
+    "costs": costs,
+}
+PUBLISHED: tuple[str, ...] = ()
+
+
+def grid(mode: str) -> list[RunSpec]:
+    """full: the parts in PUBLISHED. quick: none before their networks are trained."""
+    full = [spec for part in PUBLISHED for spec in PARTS[part]()]
+    return {"smoke": smoke(), "quick": [], "full": full}[mode]

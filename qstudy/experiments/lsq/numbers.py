@@ -1,0 +1,95 @@
+"""What prose quotes of the LSQ chapter."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+from qstudy.experiments import columns
+from qstudy.experiments.baselines.recipe import goal_verdict
+from qstudy.experiments.lsq.grid import NAME, STUDY
+from qstudy.experiments.lsq.recipe import COST_GOAL, DROP_GOAL, GOALS, SEEDS
+from qstudy.spec import Number
+
+
+def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
+    """lsq.<model>.w<bits>a<bits>.*: .top1 with _min and _max and .drop over seeds.
+
+    .goal and .goal_verdict where all seeds that it is for are there. Of trials and the
+    ablation, lsq.recipe.<condition>.gain and lsq.ablation.<condition>.gain. Of a
+    training step, lsq.cost.t<threads>.<baseline>.ratio, .goal and .goal_verdict.
+    """
+    quoted: dict[str, Number] = {}
+    networks = tables.get("lsq.csv", pd.DataFrame())
+    for row in tables.get("lsq_summary.csv", pd.DataFrame()).itertuples():
+        quoted |= _network(row, networks)
+    for row in tables.get("lsq_recipe.csv", pd.DataFrame()).itertuples():
+        if pd.notna(row.gain_pp):
+            key = f"{NAME}.recipe.{_plain(row.condition)}.gain"
+            quoted[key] = columns.number(row, "gain_pp", "pp", compared=True)
+    trials = tables.get("lsq_ablation.csv", pd.DataFrame())
+    for row in tables.get("lsq_ablation_summary.csv", pd.DataFrame()).itertuples():
+        if pd.notna(row.gain_pp):
+            mine = trials[trials.condition == row.condition]
+            quoted[f"{NAME}.ablation.{_plain(row.condition)}.gain"] = Number(
+                row.gain_pp,
+                "pp",
+                2,
+                row.gain_lo,
+                row.gain_hi,
+                n=int(row.n),
+                runs=columns.runs(mine, compared=True),
+            )
+    for row in tables.get("lsq_cost.csv", pd.DataFrame()).itertuples():
+        if row.candidate != STUDY:
+            continue
+        key = f"{NAME}.cost.t{row.threads}.{row.baseline}"
+        quoted[f"{key}.cost_ratio"] = Number(
+            row.cost_ratio,
+            "×",
+            2,
+            row.cost_ratio_lo,
+            row.cost_ratio_hi,
+            n=int(row.n),
+            runs=(row.run,),
+        )
+        if row.baseline == "same":
+            reached = goal_verdict(-row.cost_ratio, goal=-COST_GOAL)
+            quoted[f"{key}.goal"] = Number(COST_GOAL, "×", 2)
+            quoted[f"{key}.goal_verdict"] = Number(reached, runs=(row.run,))
+    return quoted
+
+
+def _network(row: Any, networks: pd.DataFrame) -> dict[str, Number]:
+    width = f"w{row.weight_bits}a{row.activation_bits}"
+    key = f"{NAME}.{row.model}.{width}"
+    mine = networks[
+        (networks.model == row.model) & (networks.weight_bits == row.weight_bits)
+    ]
+    runs = tuple(mine.run)
+    made = {
+        f"{key}.{name}": Number(getattr(row, name), "%", 2, n=row.n, runs=runs)
+        for name in ("top1", "top1_min", "top1_max")
+    }
+    if pd.notna(row.drop_pp):
+        both = columns.runs(mine, compared=True)
+        made[f"{key}.drop"] = Number(
+            row.drop_pp, "pp", 2, row.drop_lo, row.drop_hi, n=row.n, runs=both
+        )
+    if row.model != "resnet20" or set(mine.seed) != set(SEEDS):
+        return made
+    if width in GOALS:
+        verdict = goal_verdict(row.top1, goal=GOALS[width])
+        made[f"{key}.goal"] = Number(GOALS[width], "%", 1)
+        made[f"{key}.goal_verdict"] = Number(verdict, runs=runs)
+    elif pd.notna(row.drop_pp):
+        verdict = goal_verdict(-row.drop_hi, goal=-DROP_GOAL)
+        made[f"{key}.goal"] = Number(DROP_GOAL, "pp", 1)
+        made[f"{key}.goal_verdict"] = Number(verdict, runs=both)
+    return made
+
+
+def _plain(condition: str) -> str:
+    return re.sub("[^a-z0-9]+", "_", condition)
