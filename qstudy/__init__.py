@@ -28,9 +28,16 @@ def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:
 
 
 def load(
-    model: str, *, seed: int = 0, stage: str = "", results: str | os.PathLike = ""
+    model: str,
+    *,
+    seed: int = 0,
+    stage: str = "",
+    method: str = "fp32",
+    results: str | os.PathLike = "",
 ) -> nn.Module:
-    """The trained fp32 network `model`, checked; see qstudy.study.networks."""
+    """The network `model` trained by `method`, checked; see qstudy.study.networks."""
     from qstudy.study.networks import load as load_network
 
-    return load_network(model, seed=seed, stage=stage, results=results)
+    return load_network(
+        model, seed=seed, stage=stage, method=method, results=results
+    )

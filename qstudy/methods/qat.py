@@ -17,6 +17,7 @@ from torch import fx
 
 from qstudy.methods.bnfold import ConvBn2d
 from qstudy.methods.simulate import (
+    SimulateConfig,
     config_of,
     layers,
     quantizers,
@@ -90,6 +91,11 @@ def train(
     longer finite.
     """
     config = config_of(simulated)
+    if not isinstance(config, SimulateConfig):
+        raise ValueError(
+            f"the network was simulated with {type(config).__name__}, whose steps are "
+            "learned: train it with qstudy.methods.lsq"
+        )
     if recipe.peak_lr == 0 and recipe.muon_lr == 0:
         raise ValueError(
             "peak_lr 0 trains nothing: take a rate above 0, or evaluate the calibrated "
