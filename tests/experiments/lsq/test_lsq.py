@@ -4,6 +4,7 @@ import sys
 from dataclasses import asdict, replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from qstudy.experiments import baselines, lsq
@@ -155,19 +156,19 @@ def test_gains_are_paired_with_what_they_are_compared_with():
     tables = lsq.tables(made)
     trials = tables["lsq_recipe.csv"]
     assert list(trials.condition) == ["plain", "distilled"]
-    assert list(trials.compared_with) == [None, "plain"]
+    assert list(trials.compared_with.fillna("")) == ["", "plain"]
     frame = tables["lsq_ablation.csv"]
     assert len(frame) == 12
-    against = dict(zip(frame.condition, frame.compared_with, strict=True))
+    against = dict(zip(frame.condition, frame.compared_with.fillna(""), strict=True))
     assert against == {
-        "base": None,
+        "base": "",
         "3 bits": "base",
         "3 bits, decay 2.5e-5": "3 bits",
         "distilled": "base",
     }
     by = frame.set_index(["condition", "seed"])
     for condition, base in against.items():
-        if base is None:
+        if not base:
             continue
         for seed in ABLATION_SEEDS:
             wanted = by.top1[condition, seed] - by.top1[base, seed]
@@ -176,7 +177,7 @@ def test_gains_are_paired_with_what_they_are_compared_with():
     assert summary.gain_pp["distilled"] == pytest.approx(
         frame[frame.condition == "distilled"].gain_pp.mean()
     )
-    assert summary.resolved["base"] is None
+    assert pd.isna(summary.resolved["base"])
     quoted = lsq.numbers(tables)
     assert "lsq.ablation.3_bits_decay_2_5e_5.gain" in quoted
     assert quoted["lsq.recipe.distilled.gain"].runs == (

@@ -30,7 +30,7 @@ def test_it_is_loaded_by_its_method_and_bits(tmp_path):
     path = write_tensors(packed_tensors(simulated.eval()), tmp_path / "made")
     Store(tmp_path).write(
         replace(record(spec, values), machine=""),
-        machine={"cpu": "any", "cores": 1},
+        machine={"label": "machine, x86-64"},
         checkpoint=path,
         checkpoint_name="resnet8-cifar10-lsq-w2a2-published-s0.safetensors",
     )
