@@ -38,6 +38,4 @@ def load(
     """The network `model` trained by `method`, checked; see qstudy.study.networks."""
     from qstudy.study.networks import load as load_network
 
-    return load_network(
-        model, seed=seed, stage=stage, method=method, results=results
-    )
+    return load_network(model, seed=seed, stage=stage, method=method, results=results)
