@@ -293,7 +293,7 @@ def test_update_ratios_are_those_of_the_gradients():
         two = simulated.get_submodule("two").weight_quantizer
         weight = lsq.weight_of(simulated.get_submodule("two"))
         of_step = two.step.grad.abs() / two.step
-        wanted.append(float(of_step / (weight.grad.norm() / weight.norm())))
+        wanted.append((of_step / (weight.grad.norm() / weight.norm())).item())
     assert watched.means()["two.weight"] == pytest.approx(sum(wanted) / 2, rel=1e-5)
     assert set(watched.means()) == {q.name for q in quantizers(simulated).values()}
 
