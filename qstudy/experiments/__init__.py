@@ -20,11 +20,12 @@ from qstudy.experiments import (
     fusion,
     lsq,
     qat,
+    speed,
     static,
 )
 from qstudy.spec import MODES, RunSpec
 
-ALL = (baselines, fusion, formulas, dynamic, static, qat, lsq, controls)
+ALL = (baselines, fusion, formulas, dynamic, static, qat, lsq, speed, controls)
 NAMES = tuple(experiment.NAME for experiment in ALL)
 
 
