@@ -1,6 +1,7 @@
 """The claims of the deck's results, types, selection guide, modes and PTQ against QAT.
 
-Wording, rule and tolerance stand as they were before the verdicts were computed.
+A tolerance is a rule of the house or a figure of the source; the page tells which
+claims were worded when a result was already known.
 """
 
 from __future__ import annotations

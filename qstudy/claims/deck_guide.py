@@ -1,6 +1,7 @@
 """The deck's selection guide, its table of modes, PTQ against QAT, and its example.
 
-Wording, rule and tolerance stand as they were before the verdicts were computed.
+A tolerance is a rule of the house or a figure of the source; the page tells which
+claims were worded when a result was already known.
 """
 
 from __future__ import annotations

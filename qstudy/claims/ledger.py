@@ -1,8 +1,8 @@
 """What a claim is, what decides it, and the fault that its check must reject.
 
 A claim is in our words, with its source. Its rule is code over the tables and records
-of a results tree and gives a finding: a verdict with the figures behind it. Rule and
-tolerance are written before the verdict is looked at. Each rule has a control: a fault
+of a results tree and gives a finding: a verdict with the figures behind it. A tolerance
+is a rule of the house or a figure of the source. Each rule has a control: a fault
 planted in the same evidence, after which the rule must no longer say "holds". Where
 the measured rows do not support a claim, the control first supposes rows that would,
 so that it is the fault that is rejected and not the claim once more.

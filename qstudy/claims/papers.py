@@ -1,7 +1,8 @@
 """Headline claims of the papers and posts that the deck builds on.
 
-Only what these texts say in words, or figures read in them, stands here. Wording, rule
-and tolerance stand as they were before the verdicts were computed.
+Only what these texts say in words, or figures read in them, stands here. A tolerance is
+a rule of the house or a figure of the source; the page tells which claims were worded
+when a result was already known.
 """
 
 from __future__ import annotations

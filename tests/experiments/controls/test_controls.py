@@ -75,9 +75,10 @@ def test_an_unknown_fault_and_task_are_refused(simulated):
         controls.run(odd, None)
 
 
-def test_runs_that_nobody_computed_are_in_no_grid():
+def test_a_network_for_each_fault_is_published_and_none_is_quick():
     assert [s.params["fault"] for s in faulty()] == list(FAULTS)
-    assert controls.grid("full") == controls.grid("quick") == []
+    assert controls.grid("full") == faulty()
+    assert controls.grid("quick") == []
 
 
 def test_the_table_pairs_each_fault_with_the_sound_network():
