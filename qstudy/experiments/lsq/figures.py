@@ -24,7 +24,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
 def _size(frame: pd.DataFrame) -> Figure:
     """Accuracy against the size of the file, all methods, with the Pareto front."""
     figure, axis = style.new_figure(height=3.8)
-    front = frame[frame.front].sort_values("size_kib")
+    front = frame[frame.front].sort_values("size_kib", kind="stable")
     axis.plot(
         front.size_kib,
         front.top1,
