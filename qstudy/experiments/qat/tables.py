@@ -40,7 +40,9 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     if tried:
         keys = ["model", "weight_bits", "activation_bits", "calibrator"]
         rows = pd.DataFrame([_row(r, {}) for r in tried])
-        made["qat_recipe.csv"] = rows.sort_values(keys, ignore_index=True)
+        made["qat_recipe.csv"] = rows.sort_values(
+            keys, kind="stable", ignore_index=True
+        )
     made |= ablation_tables(records)
     made |= gap_tables([r for r in records if r.spec.params["task"] == "gap"])
     made |= cost_table([r for r in records if r.spec.params["task"] == "cost"])

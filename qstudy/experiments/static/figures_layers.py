@@ -12,6 +12,7 @@ from qstudy.report.figures import Figure
 
 
 def sensitivity(frame: pd.DataFrame) -> Figure:
+    """What each layer costs alone, left out or quantized alone."""
     layers = list(dict.fromkeys(frame.layer))
     figure, axes = style.new_figure(
         columns=3, height=1.0 + 0.17 * len(layers), sharey=True
@@ -55,6 +56,7 @@ def sensitivity(frame: pd.DataFrame) -> Figure:
 
 
 def partial(frame: pd.DataFrame) -> Figure:
+    """Drop of top-1 against how many layers stay in fp32, by ranking."""
     figure, axis = style.new_figure(height=3.4)
     none = frame[frame.ranking == "none"]
     told = []
@@ -100,6 +102,7 @@ def _pareto(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def depth(frame: pd.DataFrame) -> Figure:
+    """SQNR in dB after each layer, as simulated and as converted."""
     figure, axis = style.new_figure(height=3.4)
     told = []
     kernels = frame[frame.form == "simulated"].sort_values("place", kind="stable")

@@ -13,6 +13,7 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def line(axis: Axes, rows: pd.DataFrame, x: str, place: int, name: str) -> None:
+    """One line of drops with intervals over `x`, in colour and marker `place`."""
     axis.errorbar(
         rows[x],
         rows.drop_pp,
@@ -25,6 +26,7 @@ def line(axis: Axes, rows: pd.DataFrame, x: str, place: int, name: str) -> None:
 
 
 def drop_axis(axis: Axes, frame: pd.DataFrame) -> None:
+    """The vertical axis of drops in percentage points, as far as `frame` asks."""
     axis.set_ylabel("drop of top-1 [pp] (lower is better)")
     scales.symmetric(axis, "y")
     axis.axhline(1, color="#666666", linestyle="--", linewidth=1)

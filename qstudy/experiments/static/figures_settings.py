@@ -12,11 +12,12 @@ from qstudy.report.figures import Figure
 
 
 def weights(frame: pd.DataFrame) -> Figure:
+    """Drop of top-1 against the bits of the weights, by granularity and folding."""
     figure, axis = style.new_figure(height=3.6)
     told = []
     groups = list(frame.groupby(["granularity", "bn"], sort=False))
     for place, ((granularity, bn), rows) in enumerate(groups):
-        rows = rows.sort_values("weight_bits")
+        rows = rows.sort_values("weight_bits", kind="stable")
         name = f"{granularity.replace('_', ' ')}, BN {bn}"
         line(axis, rows, "weight_bits", place, name)
         least = rows[rows.drop_hi <= 1.0].weight_bits.min()
@@ -44,6 +45,7 @@ def weights(frame: pd.DataFrame) -> Figure:
 
 
 def clips(frame: pd.DataFrame) -> Figure:
+    """Histograms of activations with the clip of each calibrator."""
     layers = list(dict.fromkeys(frame.layer))
     figure, axes = style.new_figure(rows=len(layers), height=1.9 * len(layers) + 0.6)
     axes = np.atleast_1d(axes)
@@ -92,6 +94,7 @@ def _short(calibrator: str) -> str:
 
 
 def variance(frame: pd.DataFrame) -> Figure:
+    """Drop against the number of calibration images, by calibrator and draw."""
     names = list(dict.fromkeys(frame.calibrator))
     sizes = sorted(frame.calibration_images.unique())
     figure, axis = style.new_figure(height=0.9 + 0.55 * len(names))
