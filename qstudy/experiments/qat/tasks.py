@@ -90,14 +90,23 @@ def _train(spec: RunSpec, ctx: Context) -> Values:
         kept["checkpoint"] = write_tensors(
             model.state_dict(), ctx.resume / "checkpoint.safetensors"
         )
-        width = f"-{params['width']}" if "width" in params else ""
-        kept["checkpoint_name"] = (
-            f"{params['model']}-{params['dataset']}-{params['method']}{width}"
-            f"-published-s{spec.seed}.safetensors"
-        )
+        kept["checkpoint_name"] = checkpoint_name(spec)
     before = log[: len(log) - len(epochs_here)]
     earlier = sum(epoch["seconds"] for epoch in before)
     return replace(outcome, values=values, earlier_seconds=earlier, **kept)
+
+
+def checkpoint_name(spec: RunSpec) -> str:
+    """The file of a trained network.
+
+    A control has no bits, and one for each width: its epochs tell them apart.
+    """
+    params = spec.params
+    told = params.get("width") or f"{params['recipe']['epochs']}epochs"
+    return (
+        f"{params['model']}-{params['dataset']}-{params['method']}-{told}"
+        f"-published-s{spec.seed}.safetensors"
+    )
 
 
 def _calibrated(spec: RunSpec, ctx: Context) -> Values:
