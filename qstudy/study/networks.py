@@ -82,10 +82,16 @@ def stage_of(record: RunRecord) -> str:
 
 
 def method_of(record: RunRecord) -> str:
-    """How a network was trained, with its bits: "fp32", "finetune", "qat-w4a4"."""
+    """How a network was trained, with its bits: "fp32", "qat-w4a4".
+
+    What was fine-tuned without rounding has no bits and is told by its length:
+    "finetune-4epochs".
+    """
     params = record.spec.params
-    width = f"-{params['width']}" if "width" in params else ""
-    return params.get("method", "fp32") + width
+    method = params.get("method", "fp32")
+    if method == "finetune":
+        return f"{method}-{params['recipe']['epochs']}epochs"
+    return f"{method}-{params['width']}" if "width" in params else method
 
 
 def _name(record: RunRecord) -> str:

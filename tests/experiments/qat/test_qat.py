@@ -23,6 +23,7 @@ from qstudy.experiments.qat.recipe import (
 )
 from qstudy.experiments.qat.tables_ablation import condition_of
 from qstudy.experiments.qat.tables_summary import goal_reached
+from qstudy.experiments.qat.tasks import checkpoint_name
 from qstudy.methods.causes import FLOAT_ORDER, ROUNDED_BIAS
 from qstudy.methods.simulate import SimulateConfig
 from qstudy.report import tables as report_tables
@@ -98,6 +99,15 @@ def test_each_published_seed_has_its_controls():
             one, two = (p["recipe"] for p in trained)
             assert one == two
             assert any(p["task"] == "ptq" and p["width"] == width for p in mine)
+
+
+def test_no_two_networks_are_written_to_one_file():
+    names = [
+        checkpoint_name(spec)
+        for spec in specs.grid("full")
+        if spec.params["task"] == "train" and spec.params["scored_on"] == "test"
+    ]
+    assert len(set(names)) == len(names) == 2 * len(WIDTHS) * len(baselines.SEEDS)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
