@@ -349,7 +349,8 @@ def smoke() -> list[RunSpec]:
 def grid(mode: str) -> list[RunSpec]:
     """full: what is published, of the above. quick: checkpoints, one short training.
 
-    `ablation` and `references` join full when they are trained; of them it has `live`.
+    `ablation`, `references` and `costs` join full when they are computed; of them it
+    has `live`.
     """
     from qstudy.experiments.qat import grid_graphs  # which builds on this module
 
@@ -359,4 +360,4 @@ def grid(mode: str) -> list[RunSpec]:
     if mode == "quick":
         return quick
     full = [*trials(), *originals(), *core(), *gaps()]
-    return list(dict.fromkeys([*full, *costs(), *grid_graphs.graphs(), *quick]))
+    return list(dict.fromkeys([*full, *grid_graphs.graphs(), *quick]))

@@ -19,9 +19,9 @@ from qstudy.spec import Number
 def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     """qat.<width>.<condition>.* over seeds, qat.ablation.<condition>.*, qat.claim.*.
 
-    Of a condition .top1 (mean), .top1_min, .top1_max, .drop and .behind: what QAT is
-    ahead of it by. qat.recipe.* is of the trials, numbers_gap has qat.gap.*, qat.cost.*
-    and qat.price.*.
+    qat.<width>.epochs is the recipe's. Of a condition .top1 (mean), .top1_min,
+    .top1_max, .drop and .behind: what QAT is ahead of it by. qat.recipe.* is of the
+    trials, numbers_gap has qat.gap.*, qat.cost.* and qat.price.*.
     """
     quoted: dict[str, Number] = {}
     if "qat_summary.csv" in tables:
@@ -67,6 +67,8 @@ def _claims(table: pd.DataFrame, width: str) -> dict[str, Number]:
         return quoted
     qat = table.loc["qat"]
     runs = tuple(qat.runs.split())
+    epochs = CHOSEN[width]["epochs"]
+    quoted[f"{NAME}.{width}.epochs"] = Number(epochs, "", 0, runs=runs)
     if width == "w8a8" and pd.notna(qat.drop_pp):
         said = goal_reached(qat.drop_pp, qat.drop_hi, goal=DROP_GOAL)
         quoted[f"{NAME}.{width}.goal"] = Number(DROP_GOAL, "pp", 1)

@@ -111,7 +111,4 @@ def cost_numbers(
         steps = CHOSEN[width]["epochs"] * (_TRAINING_IMAGES // row.batch)
         hours = steps * row.ms * row.threads / 3.6e6
         quoted[f"{NAME}.price.{width}.core_hours"] = Number(hours, "h", 2, runs=runs)
-        quoted[f"{NAME}.price.{width}.epochs"] = Number(
-            CHOSEN[width]["epochs"], "", 0, runs=runs
-        )
     return quoted

@@ -30,7 +30,8 @@ def ablation_tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         frame["place"] = frame.condition.map(ORDER.index)
         frame = frame.sort_values(["place", "seed"], ignore_index=True, kind="stable")
         made["qat_ablation_runs.csv"] = frame.drop(columns="place")
-        made["qat_ablation.csv"] = _summary(frame)
+        if "base" in set(frame.condition):  # what the others are compared with
+            made["qat_ablation.csv"] = _summary(frame)
     theirs = [r for r in mine if r.spec.params["task"] == "reference"]
     if theirs:
         rows = [_row(r, r.spec.params["method"]) | _converted(r) for r in theirs]
