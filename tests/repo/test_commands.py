@@ -220,25 +220,11 @@ def test_ci_takes_the_browser_that_is_there(run_ci):
     assert done.stdout.splitlines()[-1] == "make test"
 
 
-def test_ci_gives_snakemake_an_environment_of_its_own(run_ci):
-    done = run_ci(chromium="exit 0", python3="exit 0", timeout="exit 0", make=_TELL)
-    assert done.returncode == 0
-    *_, made, installed, told, tested = done.stdout.splitlines()
-    assert made == "python3 -m venv .venv-cluster"
-    assert installed.endswith("/python -m pip install -q snakemake>=9")
-    assert (told, tested) == ("make test", f"{ROOT}/.venv-cluster/bin/snakemake")
-    here = run_ci(chromium="exit 0", snakemake="exit 0", python3="exit 1", make=_TELL)
-    assert "venv" not in here.stdout
-
-
-_TELL = 'echo "$QSTUDY_SNAKEMAKE"'
-
-
-@pytest.mark.parametrize("programs", [{}, {"apt_get": "exit 100", "python3": "exit 1"}])
-def test_ci_says_what_it_lacks_and_tests_all_the_same(run_ci, programs):
+@pytest.mark.parametrize("programs", [{}, {"apt_get": "exit 100"}])
+def test_ci_without_a_browser_says_so_and_tests_all_the_same(run_ci, programs):
     done = run_ci(**programs)
     assert done.returncode == 0
-    assert done.stdout.count("will be skipped") == 2
+    assert "will be skipped" in done.stdout
     assert done.stdout.splitlines()[-1] == "make test"
 
 
