@@ -6,7 +6,7 @@ steps from 0 to 0.5, says of what size the cause is:
 
 | cause | distance from a tie |
 |---|---|
-| FLOAT_ORDER: float32 operations in another order, in sums and after them | 1e-5 |
+| FLOAT_ORDER: float32 operations in another order, in sums and after them | 1e-4 |
 | ROUNDED_BIAS: a bias made an int32 (QNNPACK, integers alone) | s_x s_w / (2 s_y) |
 | MULTIPLIER: a multiplier of few bits (QNNPACK's addition) | 1e-4 |
 | TIE: rounded the other way: zero point first, or the mean of codes | 0 |
@@ -62,6 +62,7 @@ def cause(
             return CLIPPED if clipped else SATURATION
     elif computed == "average" or from_tie == 0:
         return TIE
-    elif from_tie >= NEAR / 10:
+    elif from_tie >= (NEAR / 10 if rounds_bias else NEAR):
+        # A float32 of 255 steps is itself no closer to its neighbour than 1.5e-5.
         return MULTIPLIER if rounds_bias else SATURATION
     return FLOAT_ORDER

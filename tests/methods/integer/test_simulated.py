@@ -110,6 +110,10 @@ def test_a_cause_follows_from_kernel_distance_and_implementation():
     assert cause("average", 1e-6, rounds=True) == TIE
     assert cause("other", 0.0, rounds=False) == TIE
     assert cause("other", 1e-4, rounds=True) == MULTIPLIER
+    # Two units in the last place of a sum of 255 steps.
+    assert cause("other", 3e-5, rounds=False) == FLOAT_ORDER
+    assert cause("other", 3e-5, rounds=True) == MULTIPLIER
+    assert cause("other", 0.01, rounds=False) == SATURATION
     assert cause("other", 1e-6, rounds=True) == FLOAT_ORDER
     assert len(CAUSES) == len({*CAUSES}) == 7
     with pytest.raises(ValueError, match="computed 'pool' is not one of"):
