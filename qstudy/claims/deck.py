@@ -330,7 +330,9 @@ TYPES = (
         tolerance=_GAIN_RULE,
         rule=rules.qat_gain("w8a8"),
         control=Control(
-            "calibrated networks passed off as trained", faults.static_as_qat("w8a8")
+            "calibrated networks passed off as trained",
+            faults.static_as_qat("w8a8"),
+            faults.qat_mends("w8a8"),
         ),
         explained={
             FAILS: "At 8 bits calibration leaves nothing to win back, and training "

@@ -270,7 +270,11 @@ TABLE = (
         tolerance="holds if the mean drop's upper end is at most 0.2, fails if the "
         "lower end is above",
         rule=rules.qat_drop("qat", "w8a8", limit=0.2),
-        control=Control("networks at chance", faults.at_chance("qat", "w8a8")),
+        control=Control(
+            "networks at chance",
+            faults.at_chance("qat", "w8a8"),
+            faults.nothing_lost("qat", "w8a8"),
+        ),
         explained={
             FAILS: "The networks lose more than what this study calls lossless.",
             UNDECIDED: "The mean is small, and three seeds are too few to bound it.",

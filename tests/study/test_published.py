@@ -8,7 +8,7 @@ import pytest
 from qstudy import experiments
 from qstudy.claims.ledger import NOT_MEASURED, NOT_TESTABLE
 from qstudy.report import numbers
-from qstudy.study import notebooks, plan
+from qstudy.study import ahead, notebooks, plan
 from qstudy.study.collect import collect
 from qstudy.study.store import Store, checkpoint_of
 from qstudy.study.tree import repository
@@ -92,9 +92,15 @@ def test_a_comparison_names_both_runs():
 
 
 def test_quick_mode_fits_its_budget_by_the_recorded_seconds(tmp_path):
-    """Ten minutes for all chapters, as recorded one run after the other."""
+    """Ten minutes for all chapters, less a minute and a half for notebooks and book.
+
+    By the recorded seconds; what is not timed is computed two at a time.
+    """
     names = [n for n in notebooks.chapters() if n in experiments.NAMES]
     specs = [spec for name in names for spec in experiments.grid(name, "quick")]
     steps = plan.plan(specs, work=Store(tmp_path), results=Store(RESULTS))
     assert len(steps) == len(specs) and all(step.seconds for step in steps)
-    assert sum(step.seconds for step in steps) < 600
+    paired = {step.spec.key for step in ahead.two_at_a_time(steps)}
+    alone = sum(step.seconds for step in steps if step.spec.key not in paired)
+    rest = sum(step.seconds for step in steps if step.spec.key in paired)
+    assert 0 < alone + rest / ahead.AT_ONCE < 600 - 90

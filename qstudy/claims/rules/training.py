@@ -21,7 +21,8 @@ def trained(evidence: Evidence, method: str, width: str) -> dict[int, RunRecord]
         params = record.spec.params
         if record.spec.experiment != experiment or params.get("method") != method:
             continue
-        if params["task"] not in ("train", "ptq"):
+        # A quick rerun scores the first images only.
+        if params["task"] not in ("train", "ptq") or "first" in params:
             continue
         parent = params["parent"]
         of_width = params.get("width") == width

@@ -27,7 +27,7 @@ def gap_numbers(
     quoted: dict[str, Number] = {}
     if not len(table):
         return quoted
-    whole = table[(table.n == table.n.max()) & table.differing.notna()]
+    whole = most_traced(table[table.differing.notna()])
     for form, rows in whole.groupby("form", sort=False):
         key, runs = f"{NAME}.gap.{form}", tuple(rows.run)
         n = int(rows.n.iloc[0])

@@ -36,9 +36,9 @@ def gap_tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     return made
 
 
-def most_traced(layers: pd.DataFrame) -> pd.DataFrame:
+def most_traced(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of each width that come from the most images."""
-    return layers[layers.n == layers.groupby("width").n.transform("max")]
+    return rows[rows.n == rows.groupby("width").n.transform("max")]
 
 
 def _common(record: RunRecord, form: str) -> dict[str, Any]:
