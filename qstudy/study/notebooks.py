@@ -1,10 +1,13 @@
-"""Chapters found by the table of contents, and executed as they stand."""
+"""Chapters found by the table of contents; regenerated, and executed as they stand."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 import yaml
 
@@ -32,6 +35,49 @@ def _entries(node: object) -> list[dict]:
         nested = [e for value in node.values() for e in _entries(value)]
         return here + nested
     return []
+
+
+def regenerate(
+    name: str,
+    output: Path,
+    *,
+    parameters: Mapping[str, object],
+    stream: TextIO | None = None,
+) -> None:
+    """Execute chapter `name` by papermill with `parameters`, as a reader would.
+
+    Its result is kept in `output`; what its cells print goes to `stream` as well
+    (standard error if None). Raises StudyError with the failing cell's own error in one
+    line.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    from qstudy.study.kernels import OwnKernel
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            _unformatted(repository() / "chapters" / f"{name}.ipynb"),
+            _unformatted(output),
+            parameters=dict(parameters),
+            kernel_name="python3",
+            kernel_manager_class=OwnKernel,
+            progress_bar=False,
+            stdout_file=stream or sys.stderr,
+            stderr_file=stream or sys.stderr,
+            cwd=repository(),
+        )
+    except PapermillExecutionError as error:
+        raise StudyError(
+            f"chapter {name} failed in cell {error.cell_index}: {error.ename}: "
+            f"{error.evalue} (see {output})"
+        ) from error
+
+
+def _unformatted(path: Path) -> str:
+    """Papermill fills in {braces} of a path with parameters; a folder may hold some."""
+    return os.fspath(path).replace("{", "{{").replace("}", "}}")
 
 
 def execute(source: Path, output: Path, *, tree: Path, seconds: int) -> None:

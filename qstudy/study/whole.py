@@ -23,9 +23,9 @@ MODES = ("quick", "full")
 def study(mode: str) -> None:
     """Regenerate the study in `mode` ("quick" or "full") and build the book from it.
 
-    The chapters are executed once, by the book, when all their runs are there. Raises
-    StudyError where a run or a chapter fails, or where a chapter has nothing that can
-    be compared with the published results.
+    Each chapter is executed by papermill in `mode` when all its runs are there, and by
+    the book as it is read. Raises StudyError where a run or a chapter fails, or where
+    a chapter has nothing that can be compared with the published results.
     """
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is not one of {MODES}")
@@ -38,6 +38,11 @@ def study(mode: str) -> None:
         watch = progress.Watch(log, _expected(steps))
         try:
             _compute(steps, watch, log=Path(log.name))
+            for name in names:
+                watch.chapter(f"{name}, by papermill")
+                output = work / "chapters" / f"{name}.ipynb"
+                given = {"mode": mode if name in experiments.NAMES else "read"}
+                notebooks.regenerate(name, output, parameters=given, stream=log)
             watch.chapter("tables, figures and numbers")
             collect(work, published=published)
             front = book.build(

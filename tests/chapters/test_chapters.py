@@ -22,7 +22,7 @@ def work(tmp_path_factory):
 @pytest.mark.parametrize("name", notebooks.chapters())
 def test_chapter_in_smoke_mode(name, work):
     output = work / f"{name}.ipynb"
-    notebooks.execute(name, output, parameters={"mode": "smoke"})
+    notebooks.regenerate(name, output, parameters={"mode": "smoke"})
     executed = nbformat.read(output, as_version=4)
     outputs = [o for c in executed.cells for o in c.get("outputs", [])]
     kinds = {kind for o in outputs for kind in o.get("data", {})}
@@ -30,7 +30,7 @@ def test_chapter_in_smoke_mode(name, work):
     # The introduction has tables only.
     assert "image/svg+xml" in kinds or name not in experiments.NAMES
     started = time.monotonic()
-    notebooks.execute(name, output, parameters={"mode": "smoke"})
+    notebooks.regenerate(name, output, parameters={"mode": "smoke"})
     again = nbformat.read(output, as_version=4)
     told = str([o for c in again.cells for o in c.get("outputs", [])])
     assert "runs are there" in told, "a second execution must compute nothing"
@@ -48,5 +48,5 @@ def test_chapter_in_smoke_mode(name, work):
 )
 def test_a_wrong_parameter_fails_in_one_line(parameters, words, work):
     with pytest.raises(StudyError, match="chapter static failed") as error:
-        notebooks.execute("static", work / "wrong.ipynb", parameters=parameters)
+        notebooks.regenerate("static", work / "wrong.ipynb", parameters=parameters)
     assert words in str(error.value) and "\n" not in str(error.value)
