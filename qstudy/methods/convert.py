@@ -24,9 +24,15 @@ from qstudy.methods import legacy
 from qstudy.methods.bnfold import ConvBn2d
 from qstudy.methods.fakequant import FakeQuantize
 from qstudy.methods.fusion import bn_affine
+from qstudy.methods.simulate.fixed import plain_layer
+from qstudy.methods.simulate.kept import kept_layers
 from qstudy.methods.simulate.layers import RoundedLayer, SameScale
 from qstudy.methods.simulate.network import config_of
-from qstudy.methods.simulate.ranges import quantizers, rounded_weight
+from qstudy.methods.simulate.ranges import (
+    kept_quantizers,
+    quantizers,
+    rounded_weight,
+)
 from qstudy.methods.simulate.traced import clamp_bounds, kind_of
 from qstudy.numerics.mapping import CodeRange, QParams, quantize
 
@@ -82,10 +88,11 @@ class QuantizedCat(nn.Module):
 def convert(simulated: fx.GraphModule, *, engine: str) -> QuantizedNetwork:
     """The int8 form of `simulated` for `engine`, in eval mode; `simulated` is kept.
 
-    Raises ValueError for a network that simulate did not make, an engine this machine
-    lacks, train mode, and by name for a quantizer without a range, one that is switched
-    off or gone, or one of fewer than 8 bits, for which engines have no kernels;
-    ImportError where torch no longer has the modules.
+    A layer that keep_float left in fp32 is a float layer here, and reads codes back as
+    floats. Raises ValueError for a network that simulate did not make, an engine this
+    machine lacks, train mode, and by name for a quantizer without a range, one that is
+    switched off or gone, or one of fewer than 8 bits, for which engines have no
+    kernels; ImportError where torch no longer has the modules.
     """
     config_of(simulated)
     check_engine(engine)
@@ -94,8 +101,10 @@ def convert(simulated: fx.GraphModule, *, engine: str) -> QuantizedNetwork:
             f"network {type(simulated).__name__} is in train mode: call eval() first, "
             "so that the statistics of its normalizations are the ones it has learned"
         )
-    for quantizer in quantizers(simulated).values():
-        _check(quantizer, engine)
+    kept = kept_quantizers(simulated)
+    for path, quantizer in quantizers(simulated).items():
+        if path not in kept:
+            _check(quantizer, engine)
     with legacy.engine(engine), legacy.announced_removal(), torch.no_grad():
         return _Converter(simulated, engine).convert()
 
@@ -118,6 +127,8 @@ class _Converter:
         self.graph = fx.Graph()
         self.root: dict[str, Any] = {}
         self.sources: dict[str, str] = {}
+        self.kept, self.off = kept_layers(simulated), kept_quantizers(simulated)
+        self.floats: set[fx.Node] = set()  # of the new graph: what has no codes
         self.kernels = {kernel.nodes[0]: kernel for kernel in self._kernels()}
         self.values: dict[fx.Node, fx.Node] = {}
 
@@ -140,12 +151,14 @@ class _Converter:
         found = []
         for node in self.old.nodes:
             module = self._module(node)
-            if not isinstance(module, FakeQuantize):
+            if not isinstance(module, FakeQuantize) or node.target in self.off:
                 continue
             nodes, bounds = [node, node.args[0]], (-math.inf, math.inf)
             if kind_of(nodes[-1], self.modules) == "clamp":
                 bounds = clamp_bounds(nodes[-1], self.modules)
                 nodes.append(nodes[-1].args[0])
+            if nodes[-1].target in self.kept:  # floats, which are only rounded here
+                nodes, bounds = [node], (-math.inf, math.inf)
             found.append(_Kernel(tuple(reversed(nodes)), bounds, node.target))
         return found
 
@@ -157,6 +170,8 @@ class _Converter:
         if first.op == "placeholder":
             arguments = [self.graph.placeholder(first.target)]
             path, module = f"quantize_{first.name}", _quantize(qparams)
+        elif isinstance(self._module(first), FakeQuantize):
+            path, module = f"quantize_{first.args[0].name}", _quantize(qparams)
         elif isinstance(layer := self._module(first), RoundedLayer | ConvBn2d):
             path, module = first.target, _layer(layer, qparams, relu=relu)
         else:
@@ -178,8 +193,22 @@ class _Converter:
         return made
 
     def _other(self, node: fx.Node) -> fx.Node:
-        """What moves codes, or averages them at their own scale."""
+        """What moves codes, or averages them at their own scale; what stays float."""
         module = self._module(node)
+        if node.op == "placeholder" and all(u.target in self.off for u in node.users):
+            made = self.graph.placeholder(node.target)
+            self.floats.add(made)
+            return made
+        if isinstance(module, FakeQuantize) and node.target in self.off:
+            return self.values[node.args[0]]
+        if node.op == "call_module" and node.target in self.kept:
+            x = self.values[node.args[0]]
+            if x not in self.floats:
+                x = self.graph.call_method("dequantize", (x,))
+            self.root[node.target] = plain_layer(module)
+            made = self.graph.call_module(node.target, (x,))
+            self.floats.add(made)
+            return made
         if isinstance(module, SameScale):
             self.sources[self.values[node.args[0]].name] = node.target
             return self.values[node.args[0]]
@@ -193,9 +222,14 @@ class _Converter:
             )
         if node.op == "call_module":
             self.root[node.target] = copy.deepcopy(module)
-        return self.graph.node_copy(node, lambda old: self.values[old])
+        made = self.graph.node_copy(node, lambda old: self.values[old])
+        if self.values[node.args[0]] in self.floats:
+            self.floats.add(made)
+        return made
 
     def _real(self, node: fx.Node) -> fx.Node:
+        if self.values[node] in self.floats:
+            return self.values[node]
         return self.graph.call_method("dequantize", (self.values[node],))
 
     def _module(self, node: fx.Node) -> nn.Module | None:

@@ -13,6 +13,7 @@ from qstudy.experiments.evaluation import (
     scored,
 )
 from qstudy.experiments.static.grid import HEADLINE
+from qstudy.experiments.static.grid_sweeps import SWEEPS
 from qstudy.spec import Context, RunSpec, Value, Values
 
 
@@ -23,7 +24,21 @@ def run(spec: RunSpec, ctx: Context) -> Values:
         return _evaluate(spec, ctx)
     if task == "latency":
         return _latency(spec, ctx)
-    raise ValueError(f"task {task!r} is not one of ('evaluate', 'latency')")
+    if task in SWEEPS:
+        return _sweep(spec, ctx)
+    raise ValueError(f"task {task!r} is not one of {('evaluate', 'latency', *SWEEPS)}")
+
+
+def _sweep(spec: RunSpec, ctx: Context) -> Values:
+    from qstudy.experiments.static import tasks_layers, tasks_models, tasks_ranges
+    from qstudy.measure import system
+
+    task = spec.params["task"]
+    for module in (tasks_ranges, tasks_layers, tasks_models):
+        if hasattr(module, task):
+            with system.threads(spec.params["threads"]):
+                return getattr(module, task)(spec, ctx)
+    raise AssertionError(f"task {task!r} has no function")
 
 
 def _evaluate(spec: RunSpec, ctx: Context) -> Values:

@@ -1,5 +1,7 @@
 """A network that computes in floats what its integer form will: placement, ranges."""
 
+from qstudy.methods.simulate.fixed import fixed, folded_layers
+from qstudy.methods.simulate.kept import keep_float, kept_layers
 from qstudy.methods.simulate.network import (
     QUANTIZERS,
     SimulateConfig,
@@ -21,7 +23,11 @@ __all__ = [
     "SimulateConfig",
     "calibrate",
     "config_of",
+    "fixed",
+    "folded_layers",
     "in_float",
+    "keep_float",
+    "kept_layers",
     "layers",
     "quantizers",
     "set_weight_ranges",

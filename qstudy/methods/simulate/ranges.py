@@ -29,6 +29,8 @@ OBSERVERS: Mapping[str, type] = {
 }
 
 
+# The key of a network's `meta` under which simulate.kept says what stays in fp32.
+KEPT = "kept"
 # Of the clips that a search could try, 2048, every sixteenth: seconds for a network.
 STRIDE = 16
 
@@ -46,6 +48,12 @@ def quantizers(simulated: nn.Module) -> dict[str, FakeQuantize]:
             "first"
         )
     return found
+
+
+def kept_quantizers(simulated: nn.Module) -> frozenset[str]:
+    """The paths of the quantizers that are off because a layer is kept in fp32."""
+    kept = getattr(simulated, "meta", {}).get(KEPT, {})
+    return frozenset(kept.get("quantizers", ()))
 
 
 def layers(simulated: nn.Module) -> dict[str, RoundedLayer | ConvBn2d]:
@@ -80,10 +88,11 @@ def calibrate(
     if observer not in OBSERVERS:
         raise ValueError(f"observer {observer!r} is not one of {tuple(OBSERVERS)}")
     of_weights = {layer.weight_quantizer for layer in layers(simulated).values()}
+    kept = kept_quantizers(simulated)
     seen: dict[FakeQuantize, Calibrator] = {
         quantizer: _calibrator(observer, quantizer.config.bits, options)
-        for quantizer in quantizers(simulated).values()
-        if quantizer not in of_weights
+        for path, quantizer in quantizers(simulated).items()
+        if quantizer not in of_weights and path not in kept
     }
 
     def watch(quantizer: FakeQuantize, arguments: tuple[Tensor]) -> None:
@@ -111,8 +120,10 @@ def set_weight_ranges(simulated: nn.Module) -> None:
     their ranges. All of them are set or none; ValueError as `calibrate`.
     """
     found = []
-    for layer in layers(simulated).values():
+    for path, layer in layers(simulated).items():
         quantizer = layer.weight_quantizer
+        if f"{path}.weight_quantizer" in kept_quantizers(simulated):
+            continue
         try:
             low, high = range_of(rounded_weight(layer), quantizer.config.layout)
         except ValueError as error:
