@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from qstudy.experiments.static import figures_sweeps
 from qstudy.experiments.static.tables import HEADLINE
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
@@ -14,7 +15,7 @@ from qstudy.report.numbers import counted
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
-    """static_drop, static_latency and static_candidates."""
+    """static_drop, static_latency and static_candidates; then those of the sweeps."""
     frame = tables["static.csv"]
     first = frame[frame.seed == frame.seed.min()]
     yield _drop_figure(first[(first.method == "static_int8") & first.drop_pp.notna()])
@@ -22,6 +23,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
         latency = tables["static_latency.csv"]
         yield _latency_figure(latency)
         yield _candidates_figure(latency)
+    yield from figures_sweeps.figures(tables)
 
 
 def _drop_figure(frame: pd.DataFrame) -> Figure:

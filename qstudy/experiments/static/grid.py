@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from qstudy.experiments import baselines
+from qstudy.experiments.static import grid_sweeps
+from qstudy.experiments.static.grid_sweeps import ENGINES, NAME, VERSION
 from qstudy.spec import RunSpec
 
-NAME = "static"
-VERSION = 1
 TRAINED = None  # it keeps no networks
 PARAMETERS: dict[str, Any] = {"calibration_images": 512}
 # The configuration that prose and front page quote, fixed before it was measured.
@@ -25,7 +25,6 @@ FP32_CANDIDATES = (
     "fp32:compiled",
 )
 BF16_CANDIDATES = ("bf16:eager", "bf16:channels_last_fused", "bf16:compiled")
-ENGINES = ("x86", "onednn", "fbgemm", "qnnpack")
 INT8_CANDIDATES = (*(f"int8:{engine}" for engine in ENGINES), "int8:pt2e")
 
 
@@ -122,4 +121,5 @@ def _smoke() -> list[RunSpec]:
         RunSpec(
             experiment=NAME, version=VERSION, params={**timing.params, **quick}, seed=0
         ),
+        *grid_sweeps.smoke(),
     ]

@@ -13,6 +13,7 @@ from qstudy.experiments import baselines
 from qstudy.spec import RunSpec
 
 NAME, VERSION = "static", 1
+ENGINES = ("x86", "onednn", "fbgemm", "qnnpack")
 PERCENTILES = (99.9, 99.99, 99.999, 99.9999)
 CALIBRATORS: tuple[dict[str, Any], ...] = (
     {"calibrator": "minmax"},
@@ -21,18 +22,28 @@ CALIBRATORS: tuple[dict[str, Any], ...] = (
     {"calibrator": "entropy"},
     {"calibrator": "mse"},
 )
+# The activations whose histograms are shown: the first, one inside, the last sum.
+SHOWN = ("conv1.output", "stage2.1.conv1.output", "stage3.2.add.output")
 # Those that the symmetric scheme is tried with, and those of the variance map.
 FEW = (CALIBRATORS[0], CALIBRATORS[3], *CALIBRATORS[-2:])
 DRAWN = (*CALIBRATORS[:2], CALIBRATORS[3], *CALIBRATORS[-2:])
 IMAGES = (8, 32, 128, 512, 2048)
 DRAWS = range(10)
 CURES = ("nearest", "bias", "equalized", "equalized_bias", "adaround", "adaround_bias")
+# All that conditions are told apart by.
+WORDS = (
+    *("scheme", "granularity", "bn", "calibrator", "percentile", "weight_bits"),
+    *("activation_bits", "images", "engine", "how", "cure"),
+)
+# How the layers are ordered by what they cost; see tables_sweeps.
+RANKINGS = ("leave_one_out", "one_in", "noise")
 # Of the models' networks, those whose checkpoints are published: another network joins
 # the size curve by its name.
 MODELS = {"resnet8": (0, 1, 2), "resnet14": (0,), "resnet20": (0, 1, 2)}
 SWEEPS = (
     "weights",
     "activations",
+    "clips",
     "variance",
     "sensitivity",
     "partial",
@@ -43,6 +54,14 @@ SWEEPS = (
 )
 
 
+def label(condition: dict[str, Any]) -> str:
+    """The name of a condition in a record: its values, in the order of WORDS.
+
+    Not in the order of the dictionary, which a record on disk does not keep.
+    """
+    return "-".join(str(condition[word]) for word in WORDS if word in condition)
+
+
 def sweep_spec(
     task: str,
     parent: RunSpec,
@@ -51,7 +70,7 @@ def sweep_spec(
     conditions: list[dict[str, Any]] | None = None,
     **params: Any,
 ) -> RunSpec:
-    """A sweep of `parent`'s network; scored on the images it has not been trained on."""
+    """A sweep of `parent`'s network, scored on images that did not train it."""
     about = parent.params
     return RunSpec(
         experiment=NAME,
@@ -96,6 +115,18 @@ def activations(parent: RunSpec, *, bits: tuple[int, ...] = (8, 6, 4)) -> RunSpe
             for calibrator in calibrators
             for b in bits
         ],
+    )
+
+
+def clips(parent: RunSpec, *, layers: tuple[str, ...] = SHOWN) -> RunSpec:
+    """Where each calibrator clips a few activations for 4 bits."""
+    return sweep_spec(
+        "clips",
+        parent,
+        conditions=[dict(calibrator) for calibrator in CALIBRATORS],
+        layers=list(layers),
+        bins=128,
+        bits=4,
     )
 
 
@@ -161,8 +192,6 @@ def models(parent: RunSpec) -> RunSpec:
 
 def engines(parent: RunSpec, *, names: tuple[str, ...] | None = None) -> RunSpec:
     """One simulated network in every engine, then what each does by default."""
-    from qstudy.experiments.static.grid import ENGINES
-
     chosen = ENGINES if names is None else names
     same = [{"engine": e, "how": "same"} for e in chosen]
     own = [{"engine": e, "how": "default"} for e in (*chosen, "onnxruntime")]
@@ -198,6 +227,7 @@ def second() -> list[RunSpec]:
     return [
         weights(headline),
         activations(large),
+        clips(large),
         *(variance(small, draw) for draw in DRAWS),
         *(sensitivity(large, draw) for draw in range(3)),
         partial(large),
@@ -218,6 +248,7 @@ def smoke() -> list[RunSpec]:
     made = [
         weights(parent, bits=(4,)),
         activations(parent, bits=(4,)),
+        clips(parent, layers=("conv1.output", "stage3.0.add.output")),
         variance(parent, 0, images=(8, 32), scored_images=50),
         sensitivity(parent, 0, scored_images=50),
         partial(parent, scored_images=50, layers=1, greedy=1),

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from qstudy.experiments import columns, timing
+from qstudy.experiments.static import tables_sweeps
 from qstudy.experiments.static.grid import HEADLINE
 from qstudy.spec import RunRecord, RunSpec
 
@@ -52,7 +53,8 @@ def _drops(records: list[RunRecord]) -> dict[str, dict[str, Any]]:
 def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     """fp32.csv and static.csv: a row a network; static_latency.csv: a row a ratio.
 
-    static_seeds.csv: the headline configuration, a row a seed of training.
+    static_seeds.csv: the headline configuration, a row a seed of training. The sweeps'
+    tables: qstudy.experiments.static.tables_sweeps.
     """
     evaluated = [r for r in records if r.spec.params["task"] == "evaluate"]
     drops = _drops(evaluated)
@@ -87,7 +89,7 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         made["static_latency.csv"] = latency.sort_values(
             keys, ignore_index=True, kind="stable"
         )
-    return made
+    return made | tables_sweeps.tables(records)
 
 
 def _row(record: RunRecord, drop: dict[str, Any]) -> dict[str, Any]:

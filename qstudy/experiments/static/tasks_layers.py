@@ -9,8 +9,6 @@ from qstudy.experiments.evaluation import parent_network
 from qstudy.experiments.static.tasks_sweeps import Scores, calibration
 from qstudy.spec import Context, RunSpec, Value, Values
 
-RANKINGS = ("leave_one_out", "one_in", "noise")
-
 
 def sensitivity(spec: RunSpec, ctx: Context) -> Values:
     """`loss.out.L`: all but layer L quantized; `loss.in.L`: L alone; `noise.L`: of it.

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from qstudy.experiments.evaluation import parent_network
+from qstudy.experiments.static.grid_sweeps import label
 from qstudy.experiments.static.tasks_sweeps import (
     Scores,
     calibration,
-    label,
     sweep,
 )
 from qstudy.spec import Context, RunSpec, Value, Values

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from qstudy.experiments.evaluation import parent_network
+from qstudy.experiments.static.grid_sweeps import label
 from qstudy.experiments.static.tasks_sweeps import (
     Scores,
     calibration,
-    label,
     sweep,
 )
 from qstudy.spec import Context, RunSpec, Value, Values
@@ -151,3 +151,52 @@ def _ranges(
         for hook in hooks:
             hook.remove()
     return made
+
+
+def clips(spec: RunSpec, ctx: Context) -> Values:
+    """Histograms of a few activations, and where each calibrator would clip them.
+
+    `counts` is int64 (layers, bins) of magnitudes; `clip.C@L` is calibrator C's range's
+    upper end at layer L, in the unit of the activation.
+    """
+    import numpy as np
+    import torch
+
+    from qstudy.methods import simulate
+    from qstudy.methods.simulate.ranges import _calibrator
+    from qstudy.numerics.histogram import MagnitudeHistogram
+
+    params = spec.params
+    model, batches = parent_network(spec, ctx), calibration(spec, ctx)
+    simulated = simulate.simulate(model, simulate.SimulateConfig()).eval()
+    named = {q.name: q for q in simulate.quantizers(simulated).values()}
+    values: dict[str, Value] = {}
+    counts = []
+    for layer in params["layers"]:
+        if layer not in named:
+            raise ValueError(f"layer {layer!r} is not one of {tuple(named)}")
+        shown: list[Any] = []
+        hook = named[layer].register_forward_pre_hook(
+            lambda _, arguments, kept=shown: kept.append(arguments[0])
+        )
+        with simulate.in_float(simulated), torch.no_grad():
+            for batch in batches:
+                simulated(batch)
+        hook.remove()
+        histogram = MagnitudeHistogram(bins=params["bins"])
+        made = {}
+        for condition in params["conditions"]:
+            options = {k: condition[k] for k in ("percentile",) if k in condition}
+            made[label(condition)] = _calibrator(
+                condition["calibrator"], params["bits"], options
+            )
+        for batch in shown:
+            histogram.add(batch)
+            for calibrator in made.values():
+                calibrator.update(batch)
+        counts.append(histogram.counts.numpy())
+        values[f"width.{layer}"] = Value(histogram.width, "", "isa", tolerance=0.0)
+        for name, calibrator in made.items():
+            high = calibrator.range()[1]
+            values[f"clip.{name}@{layer}"] = Value(high, "", "isa", tolerance=0.05)
+    return Values(values, arrays={"counts": np.stack(counts)})

@@ -8,16 +8,12 @@ from typing import Any
 import numpy as np
 
 from qstudy.experiments.evaluation import calibration_batches, parent_network
+from qstudy.experiments.static.grid_sweeps import label
 from qstudy.spec import Context, RunSpec, Value, Values
 
 # Kernels of another generation of processors round differently near ties; at 4 bits a
 # tie decides more.
 TOLERANCE = 0.5
-
-
-def label(condition: dict[str, Any]) -> str:
-    """The name of a condition in a record: its values, in the order of the spec."""
-    return "-".join(str(value) for value in condition.values())
 
 
 class Scores:
