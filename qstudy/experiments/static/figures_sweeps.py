@@ -1,4 +1,4 @@
-"""The figures of the sweeps; here those of networks and cures, and the decision tree."""
+"""The figures of the sweeps; here networks, cures and the decision tree."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _tree(tables: dict[str, pd.DataFrame]) -> Figure:
     fours = {g: rows[rows.weight_bits == 4].drop_pp for g, rows in per.items()}
     cured = cures.loc[cures.drop_pp.idxmin()]
     steps = [
-        ("8 bits will do?", f"per channel, any calibrator: {full.drop_pp:.2f} pp"),
+        ("8 bits will do?", f"per channel, {full.calibrator}: {full.drop_pp:.2f} pp"),
         (
             "Fewer bits for weights?",
             "4 bits, "

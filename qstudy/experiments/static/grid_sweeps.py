@@ -37,6 +37,8 @@ WORDS = (
 )
 # How the layers are ordered by what they cost; see tables_sweeps.
 RANKINGS = ("leave_one_out", "one_in", "noise")
+# In which layers go back to fp32, as the task scores them.
+ORDERS = ("leave_one_out", "noise", "greedy")
 # Of the models' networks, those whose checkpoints are published: another network joins
 # the size curve by its name.
 MODELS = {"resnet8": (0, 1, 2), "resnet14": (0,), "resnet20": (0, 1, 2)}

@@ -18,8 +18,8 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     """static.<model>.* of the headline configuration, and static.claim.*.
 
     .runs_7bit and .runs_8bit count the first seed's runs, of all settings and draws of
-    calibration images; .resolved_* those whose drop has its whole interval above 0. The sweeps' numbers:
-    qstudy.experiments.static.numbers_sweeps.
+    calibration images; .resolved_* those whose drop has its whole interval above 0.
+    The sweeps' numbers: qstudy.experiments.static.numbers_sweeps.
     """
     from qstudy.measure import statistics
 

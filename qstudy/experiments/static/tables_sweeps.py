@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from qstudy.experiments import columns
-from qstudy.experiments.static.grid_sweeps import RANKINGS, label
+from qstudy.experiments.static.grid_sweeps import ORDERS, RANKINGS, label
 from qstudy.measure import portable
 from qstudy.spec import RunRecord, RunSpec
 
@@ -173,6 +173,7 @@ def _summary(frame: pd.DataFrame) -> pd.DataFrame:
                 "drop_worst": max(drops),
                 "range_pp": max(drops) - min(drops),
                 "sqnr_db": portable.mean(draws.sqnr_db),
+                "origin": draws.origin.iloc[0],
                 "run": draws.run.iloc[0],
                 "runs": " ".join(draws.run),
             }
@@ -188,8 +189,7 @@ def _sensitivity(records: list[RunRecord]) -> list[dict[str, Any]]:
     """
     rows = []
     for record in _ordered(records):
-        names = [k.removeprefix("noise.") for k in record.values if k[:6] == "noise."]
-        for name in names:
+        for name in record["layers"].split():
             rows.append(
                 {
                     **_about(record),
@@ -230,25 +230,29 @@ def _ranks(frame: pd.DataFrame) -> pd.DataFrame:
     for draw, layers in of.items():
         for a, b in combinations(RANKINGS, 2):
             tau = kendall(layers[a].tolist(), layers[b].tolist())
-            rows.append((a, b, f"{draw}", tau, len(layers), layers.run.iloc[0]))
+            about = layers.iloc[0]
+            rows.append((a, b, f"{draw}", tau, len(layers), about.origin, about.run))
     for measure in RANKINGS:
         for a, b in combinations(of, 2):
             tau = kendall(of[a][measure].tolist(), of[b][measure].tolist())
-            runs = of[a].run.iloc[0]
-            rows.append((measure, measure, f"{a} and {b}", tau, len(of[a]), runs))
-    names = ["first", "second", "draw", "tau", "n", "run"]
+            about = of[a].iloc[0]
+            end = (about.origin, about.run)
+            rows.append((measure, measure, f"{a} and {b}", tau, len(of[a]), *end))
+    names = ["first", "second", "draw", "tau", "n", "origin", "run"]
     return pd.DataFrame(rows, columns=names)
 
 
 def _partial(records: list[RunRecord]) -> list[dict[str, Any]]:
     rows = []
     for record in _ordered(records):
-        names = [k.removeprefix("top1.") for k in record.values if k[:5] == "top1."]
-        for place, name in enumerate(names):
-            if not place:
-                continue
+        orders = {r: record[f"order.{r}"].split() for r in ORDERS}
+        # As the task scored them: fp32, none kept, then each ranking's first layers.
+        names = ["0"] + [
+            f"{r}-{count}" for r in ORDERS for count in range(1, len(orders[r]) + 1)
+        ]
+        for place, name in enumerate(names, start=1):
             ranking, _, count = name.rpartition("-")
-            order = record[f"order.{ranking}"].split() if ranking else []
+            order = orders.get(ranking, [])
             rows.append(
                 {
                     **_about(record),

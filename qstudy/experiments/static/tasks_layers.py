@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qstudy.experiments.evaluation import parent_network
+from qstudy.experiments.static.grid_sweeps import ORDERS
 from qstudy.experiments.static.tasks_sweeps import Scores, calibration
 from qstudy.spec import Context, RunSpec, Value, Values
 
@@ -26,7 +27,8 @@ def sensitivity(spec: RunSpec, ctx: Context) -> Values:
             noise = Value(probe.noise(name), "dB", "isa", tolerance=0.5)
             probe.scores.values[f"noise.{name}"] = noise
             step(name)
-    return probe.scores.outcome()
+    names = Value(" ".join(probe.layers), "text", "exact")
+    return probe.scores.outcome(layers=names)
 
 
 def partial(spec: RunSpec, ctx: Context) -> Values:
@@ -54,7 +56,8 @@ def partial(spec: RunSpec, ctx: Context) -> Values:
     probe.scores = Scores(_without(spec, "scored_images"), ctx, skip=skip)
     probe.add("fp32", tuple(probe.layers))
     probe.add("0", ())
-    for ranking, order in orders.items():
+    for ranking in ORDERS:
+        order = orders[ranking]
         for count in range(1, len(order) + 1):
             probe.add(f"{ranking}-{count}", tuple(order[:count]))
     told = {
