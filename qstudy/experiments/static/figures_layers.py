@@ -43,7 +43,7 @@ def sensitivity(frame: pd.DataFrame) -> Figure:
         figure=figure,
         data=frame,
         alt=(
-            f"Bars: what each of {len(layers)} layers costs by three measures. The most "
+            f"Bars: what each of {len(layers)} layers costs by three measures. Most "
             f"sensitive by {'; by '.join(told)}."
         ),
         caption=(
@@ -83,7 +83,8 @@ def partial(frame: pd.DataFrame) -> Figure:
         ),
         caption=(
             f"From {start:.2f} points with every layer at {first.bits} bits: "
-            f"{'; '.join(told)}. Thin black: the Pareto front. Chosen on other held-out "
+            f"{'; '.join(told)}. Thin black: the Pareto front. Chosen on other "
+            "held-out "
             f"images than the {first.n:,} scored; bars: paired 95 % interval."
         ),
     )

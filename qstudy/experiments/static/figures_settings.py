@@ -79,9 +79,9 @@ def clips(frame: pd.DataFrame) -> Figure:
         name="static_clips",
         figure=figure,
         data=frame,
-        alt=f"Histograms of activations with each calibrator's clip. {'; '.join(told)}.",
+        alt=f"Histograms of activations and each calibrator's clip. {'; '.join(told)}.",
         caption=(
-            f"Where each calibrator clips for four bits, lines on the histogram of what "
+            "Where each calibrator clips for four bits, on the histogram of what "
             f"it has seen: {'; '.join(told)}. Counts are on a logarithmic axis."
         ),
     )
@@ -121,8 +121,8 @@ def variance(frame: pd.DataFrame) -> Figure:
     steady = many.loc[many.range_pp.idxmin()]
     told = (
         f"With {sizes[0]} images the unluckiest draw of {unlucky.calibrator} costs "
-        f"{unlucky.drop_worst:.2f} points; with {sizes[-1]:,} the {first.draws} draws of "
-        f"{steady.calibrator} lie within {steady.range_pp:.2f} points"
+        f"{unlucky.drop_worst:.2f} points; with {sizes[-1]:,} the {first.draws} draws "
+        f"of {steady.calibrator} lie within {steady.range_pp:.2f} points"
     )
     return Figure(
         name="static_variance",

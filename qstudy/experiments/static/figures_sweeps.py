@@ -66,7 +66,7 @@ def _models(frame: pd.DataFrame) -> Figure:
         data=frame,
         alt=f"Drop by network and width, in points. {'; '.join(told)}.",
         caption=(
-            f"Drop in points, first seed: {'; '.join(told)}. A mark a seed of training; "
+            f"Drop in points, first seed: {'; '.join(told)}. A mark a seed; "
             f"bars: paired 95 % interval over {int(frame.n.iloc[0]):,} test images; "
             "dashed: one point. The axis is linear up to 1 and logarithmic above."
         ),
@@ -143,13 +143,14 @@ def _tree(tables: dict[str, pd.DataFrame]) -> Figure:
         ),
         (
             "Too much? Cure them.",
-            f"{cured.cure.replace('_', ' with ')}, {cured.granularity.replace('_', ' ')}"
+            f"{cured.cure.replace('_', ' with ')}, "
+            f"{cured.granularity.replace('_', ' ')}"
             f": {cured.drop_pp:.2f} pp",
         ),
         (
             "Fewer bits for activations?",
-            f"{int(best.activation_bits)} bits: {best.calibrator} {best.drop_pp:.2f} pp,"
-            f" {worst.calibrator} {worst.drop_pp:.2f} pp",
+            f"{int(best.activation_bits)} bits: {best.calibrator} "
+            f"{best.drop_pp:.2f} pp, {worst.calibrator} {worst.drop_pp:.2f} pp",
         ),
         ("Both at 4 bits?", f"{four.drop_pp:.2f} pp: train it (QAT)"),
     ]
@@ -178,7 +179,7 @@ def _tree(tables: dict[str, pd.DataFrame]) -> Figure:
         alt=f"A decision tree, from the cheapest remedy down: {told}.",
         caption=(
             "What to try, from the cheapest down; every leaf is a measured row of this "
-            f"page's tables. Drops are of {full.model}, that of activations on held-out "
+            f"page's tables. Drops are of {full.model}, activations on held-out "
             "images, the others on the test set."
         ),
     )
