@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,14 +14,18 @@ LARGEST = 1e12
 
 
 def checked_batches(
-    batches: Iterable[Tensor | Sequence[Any]], *, channels: int | None = None
+    batches: Iterable[Tensor | Sequence[Any]],
+    *,
+    channels: int | None = None,
+    images: bool = True,
 ) -> list[Tensor]:
     """`batches` as a list: float32 (B, C, H, W) each, at least one image, all finite.
 
     A batch is a tensor, or a tuple or list whose first element is one, such as (images,
     labels) of a torch DataLoader. C is `channels` where that is given, else whatever
-    the first batch has. Raises ValueError, one line that names the batch (from 1),
-    where that is not so, and TypeError for what is no iterable of batches.
+    the first batch has. Without `images` any (B, C, ...) passes. Raises ValueError, one
+    line that names the batch (from 1), where that is not so, and TypeError for what is
+    no iterable of batches.
     """
     if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
         raise TypeError(
@@ -30,15 +34,18 @@ def checked_batches(
         )
     kept: list[Tensor] = []
     for number, batch in enumerate(batches, start=1):
-        images = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
-        _check(number, images, channels or (kept[0].shape[1] if kept else None))
-        kept.append(images)
+        found = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+        known = channels or (kept[0].shape[1] if kept else None)
+        _check(number, found, known, dims=(4,) if images else range(2, 6))
+        kept.append(found)
     if not kept:
         raise ValueError("there are no calibration batches: give at least one image")
     return kept
 
 
-def _check(number: int, images: Any, channels: int | None) -> None:
+def _check(
+    number: int, images: Any, channels: int | None, *, dims: Collection[int]
+) -> None:
     if not isinstance(images, Tensor):
         kind = f"{type(images).__module__}.{type(images).__name__}"
         way = ": torch.from_numpy(images)" if kind == "numpy.ndarray" else ""
@@ -47,7 +54,7 @@ def _check(number: int, images: Any, channels: int | None) -> None:
             f"tensor (B, C, H, W), or one with labels behind it, is needed{way}"
         )
     wanted = "C" if channels is None else str(channels)
-    fits = images.dim() == 4 and images.numel() > 0 and images.dtype == torch.float32
+    fits = images.dim() in dims and images.numel() > 0 and images.dtype == torch.float32
     if not fits or channels not in (None, images.shape[1]):
         raise ValueError(
             f"calibration batch {number} is {images.dtype} of shape "

@@ -31,7 +31,7 @@ def candidate(model: nn.Module, how: str, *, precision: str = "fp32") -> Forward
 def eager(model: nn.Module, *, precision: str = "fp32") -> Forward:
     """As users write it: NCHW, nothing folded.
 
-    Like all forms: takes float32 (B, 3, H, W) in any memory layout and returns float32
+    Like all forms: takes float32 (B, ...) in any memory layout and returns float32
     (B, classes), conversions included in its time; works on a copy in eval mode, under
     inference_mode. `precision` is a key of PRECISIONS and is that of every weight and
     activation; folding is done in the network's own. Raises ValueError for another.
@@ -76,7 +76,9 @@ def _forward(
     network = prepare(owned.eval().to(dtype=dtype, memory_format=layout))
 
     def forward(x: Tensor) -> Tensor:
+        # Only images have the other layout.
+        order = layout if x.dim() == 4 else torch.contiguous_format
         with torch.inference_mode():
-            return network(x.to(dtype=dtype, memory_format=layout)).float()
+            return network(x.to(dtype=dtype, memory_format=order)).float()
 
     return forward

@@ -17,7 +17,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, fx, nn
 
-from qstudy.methods import plain
+from qstudy.methods import plain, quiet
 from qstudy.methods.calibration import checked_batches, observe
 from qstudy.methods.frozen import Forward, compile_frozen, inductor_noise
 from qstudy.methods.static import ACTIVATION_BITS
@@ -33,7 +33,7 @@ def quantize_pt2e(
 
     Weights are symmetric per output channel, activations affine uint8 (0 to 127 for 7
     `activation_bits`) with torchao's histogram observer: X86InductorQuantizer's own
-    choice, spelled out. Batches are float32 (B, C, H, W) of one size, alone or first in
+    choice, spelled out. Batches are float32 (B, ...) of one size, alone or first in
     a tuple with labels; the result takes any batch
     size and simulates int8 in float32 until `compiled` has lowered it. One ReLU module
     must not be called twice (torchao refuses torchvision's ResNets for that). Raises
@@ -48,7 +48,7 @@ def quantize_pt2e(
         reason = plain.departure(module, dtype=torch.float32, computed=True)
         if reason:
             raise ValueError(f"{plain.told(module, path)} {reason}")
-    batches = checked_batches(calibration_batches)
+    batches = checked_batches(calibration_batches, images=False)
     for number, batch in enumerate(batches, start=1):
         if batch.shape[1:] != batches[0].shape[1:]:
             raise ValueError(
@@ -77,13 +77,15 @@ def quantize_pt2e(
 def compiled(network: fx.GraphModule) -> Forward:
     """`network` (from `quantize_pt2e`) lowered to int8 kernels; see compile_frozen.
 
-    Takes float32 (B, 3, H, W) and returns float32 (B, classes), in inference_mode.
+    Takes float32 (B, ...) and returns float32 (B, classes), in inference_mode.
     """
     lowered = compile_frozen(network)
 
     def forward(x: Tensor) -> Tensor:
+        if x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            return lowered(x.contiguous(memory_format=torch.channels_last))
+            return lowered(x)
 
     return forward
 
@@ -114,7 +116,9 @@ def count_nodes(network: fx.GraphModule) -> NodeCount:
 def torchao(name: str) -> ModuleType:
     """torchao.quantization.pt2e.`name`; ImportError, naming the extra, without it."""
     try:
-        with inductor_noise():
+        # Of CUDA libraries that a CPU has no use for, and of enumerations.
+        talk = ("torchao", "torch.utils._pytree")
+        with inductor_noise(), quiet.loggers(*talk):
             return importlib.import_module(f"torchao.quantization.pt2e.{name}")
     except ImportError as error:
         raise ImportError(

@@ -1,0 +1,48 @@
+"""What a timing worker times: one forward pass of a network along one route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qstudy.methods.routes import handover
+from qstudy.methods.routes.route import Source
+from qstudy.methods.routes.table import build
+
+CALIBRATION = (2, 4)  # batches, examples in each
+
+
+def source(told: Mapping[str, Any], *, shape: Sequence[int], folder: Path) -> Source:
+    """The network that `told` hands over, with inputs of `shape` drawn from a seed.
+
+    Standard normal, the same in every process; times do not depend on values.
+    """
+    generator = torch.Generator().manual_seed(0)
+    batches, examples = CALIBRATION
+    calibration = tuple(
+        torch.randn(examples, *shape[1:], generator=generator) for _ in range(batches)
+    )
+    example = torch.randn(*shape, generator=generator)
+    return Source(handover.take_over(told), example, calibration, folder)
+
+
+def timed_forward(
+    *,
+    name: str,
+    network: Mapping[str, Any],
+    shape: Sequence[int],
+    folder: str,
+    batch: int,
+) -> Callable[[], Tensor]:
+    """A call of route `name`; `network` as `handover.hand_over` tells it.
+
+    `shape` is that of one example; `folder` as in Source.
+    """
+    made = source(network, shape=(batch, *shape), folder=Path(folder))
+    forward = build(name, made).forward
+    x = made.example
+    return lambda: forward(x)
