@@ -1,8 +1,9 @@
 """A reproducible study of neural-network quantization with PyTorch on a CPU.
 
-Chapters use `chapter`, and `load` gives a trained network; everything else is reached
-through its room (qstudy.numerics, qstudy.methods, qstudy.measure, ...). Importing this
-package imports neither torch nor pandas, because every timing worker imports it too.
+Chapters use `chapter`, `load` gives a trained network, and `bench` times one of your
+own along every route; everything else is reached through its room (qstudy.numerics,
+qstudy.methods, qstudy.measure, ...). Importing this package imports neither torch nor
+pandas, because every timing worker imports it too.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
+    from qstudy.study.bench import Report
     from qstudy.study.chapter import Chapter
 
-__all__ = ["chapter", "load"]
+__all__ = ["bench", "chapter", "load"]
 __version__ = "0.1.0"
 
 
@@ -34,3 +36,10 @@ def load(
     from qstudy.study.networks import load as load_network
 
     return load_network(model, seed=seed, stage=stage, results=results)
+
+
+def bench(model: nn.Module | str, example: Tensor, **options: Any) -> Report:
+    """Time `model` along every route from fp32 to int8; see qstudy.study.bench."""
+    from qstudy.study.bench import bench as run_bench
+
+    return run_bench(model, example, **options)

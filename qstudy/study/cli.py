@@ -1,5 +1,5 @@
-"""The command `qstudy`: plan, run, collect, verify, publish, conformance, data, doctor,
-study, book, pdf, cite.
+"""The command `qstudy`: plan, run, collect, verify, publish, conformance, data, bench,
+doctor, study, book, pdf, cite.
 
 Every command ends with exit code 0 or with one line that says what is wrong and the way
 out: 1 for an error, 2 for a wrong call, 130 for Ctrl-C (finished runs are kept).
@@ -224,6 +224,36 @@ def _differences(outcomes: list[Any]) -> list[str]:
         key = words if count > 3 else outcome.vector.id
         lines.setdefault(key, many if count > 3 else alone)
     return list(lines.values())
+
+
+@app.command(
+    name="bench", epilog="Example: qstudy bench my_module:net --input 1x3x224x224"
+)
+def bench_command(
+    model: Annotated[str, typer.Argument(help="module:function that gives it.")],
+    shape: Annotated[
+        str, typer.Option("--input", help="Shape of the input, as 1x3x224x224.")
+    ],
+    threads: Annotated[int | None, typer.Option(help="Default: torch's.")] = None,
+    routes: Annotated[
+        str, typer.Option(help="Only these, with commas between them.")
+    ] = "",
+    processes: Annotated[
+        int, typer.Option(help="Fresh processes that the times come from.")
+    ] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Time your own network along every route; say what holds its int8 back."""
+    from qstudy.study import bench
+
+    report = bench.bench(
+        model,
+        bench.example_of(shape),
+        threads=threads,
+        routes=routes.split(",") if routes else None,
+        timing=bench.Timing(processes=processes),
+    )
+    print(report.as_json() if as_json else report)
 
 
 @app.command(epilog="Example: qstudy doctor")

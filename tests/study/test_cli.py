@@ -33,7 +33,7 @@ def command(monkeypatch, capsys, tmp_path, toys):
 
 COMMANDS = [
     *("plan", "run", "collect", "verify", "publish"),
-    *("data", "doctor", "study", "book", "pdf", "cite"),
+    *("data", "doctor", "study", "book", "pdf", "cite", "bench"),
 ]
 
 
@@ -73,6 +73,9 @@ def test_help_shows_an_example(command, name):
         (["verify", "/nowhere", "/nowhere"], "is no results tree"),
         (["collect", "--tree", "/nowhere"], "is not a folder"),
         (["study", "--mode", "smoke"], "mode 'smoke' is not one of"),
+        (["bench", "nowhere:net", "--input", "1x4"], "model 'nowhere:net' cannot be"),
+        (["bench", "a:b", "--input", "4"], "input '4' is not a shape like"),
+        (["bench", "a:b", "--input", "1x4", "--threads", "0"], "threads 0 is not"),
     ],
 )
 def test_bad_input_is_one_line_and_fails(command, arguments, words):
