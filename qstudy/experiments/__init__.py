@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from qstudy.experiments import baselines, dynamic, formulas, fusion, qat, static
+from qstudy.experiments import baselines, dynamic, formulas, fusion, qat, speed, static
 from qstudy.spec import MODES, RunSpec
 
-ALL = (baselines, fusion, formulas, dynamic, static, qat)
+ALL = (baselines, fusion, formulas, dynamic, static, qat, speed)
 NAMES = tuple(experiment.NAME for experiment in ALL)
 
 

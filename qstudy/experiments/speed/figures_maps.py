@@ -1,0 +1,173 @@
+"""The roofline of the processor, and the map of where int8 wins."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.patches import Rectangle
+
+from qstudy.experiments.speed.numbers import best_engine
+from qstudy.report import scales, style
+from qstudy.report.figures import Figure
+from qstudy.report.numbers import counted
+
+_METHODS = {"fp32": "fp32", "bf16": "bf16", "int8": "static_int8"}
+# Light enough for black digits; the digits and a mark say it too.
+_COLOURS = {"wins": "#9ecae1", "ties": "#eeeeee", "loses": "#fdae6b"}
+_MARKS = {"wins": "", "ties": "≈", "loses": "↓"}
+_SIDES = {
+    "conv": ("channels", "image side"),
+    "depthwise": ("channels", "image side"),
+    "linear": ("inputs", "outputs"),
+}
+
+
+def roofline_figure(roofline: pd.DataFrame, speed: pd.DataFrame) -> Figure:
+    """Each network's best form of each precision under the processor's roofs."""
+    threads = roofline.threads.min()
+    rows = roofline[roofline.threads == threads]
+    memory = rows[(rows.kind == "level") & (rows.layer == "memory")].gb_s.iloc[0]
+    peaks = rows[rows.kind == "peak"].set_index("precision").gops
+    points = _points(rows, speed[speed.threads == threads])
+    figure, axis = style.new_figure(height=3.8)
+    low = min(points.intensity.min(), (peaks / memory).min()) / 2
+    high = max(points.intensity.max(), (peaks / memory).max()) * 2
+    for precision, peak in peaks.items():
+        knee = peak / memory
+        colour = style.method(_METHODS[precision]).colour
+        axis.plot([low, knee, high], [low * memory, peak, peak], color=colour)
+        axis.annotate(
+            f"{precision} peak {peak:,.0f} Gop/s",
+            (high, peak),
+            xytext=(-2, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+        )
+    for row in points.itertuples():
+        axis.plot(
+            row.intensity,
+            row.gops,
+            linestyle="none",
+            **style.method_style(_METHODS[row.precision]) | {"label": None},
+        )
+        axis.annotate(
+            row.model,
+            (row.intensity, row.gops),
+            xytext=(5, -9),
+            textcoords="offset points",
+            fontsize=7,
+        )
+    for which in ("x", "y"):
+        scales.logarithmic(axis, which)
+    axis.set_xlim(low, high)
+    axis.set_xlabel("operations a byte that must move [op/B], logarithmic")
+    axis.set_ylabel("speed [Gop/s], logarithmic (up is better)")
+    reached = points.assign(share=100 * points.gops / points.precision.map(peaks))
+    int8 = reached[reached.precision == "int8"]
+    said = "; ".join(
+        f"{r.model} {r.precision} {r.share:.0f} %" for r in reached.itertuples()
+    )
+    best = int8.loc[int8.share.idxmax()] if len(int8) else reached.iloc[0]
+    return Figure(
+        name="speed_roofline",
+        figure=figure,
+        data=reached,
+        alt=f"Share of the peak that each network's best form reaches: {said}.",
+        caption=(
+            f"Of the {best.precision} peak, {best.model} reaches {best.share:.0f} %, "
+            f"the most. Sloped: what memory could feed, {memory:.0f} GB/s. Whole "
+            f"networks, one image, {counted(int(threads), 'thread')}, on "
+            f"{rows.machine.iloc[0]}."
+        ),
+    )
+
+
+def _points(rows: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
+    """A row a (network, precision): intensity, and Gop/s of its fastest route."""
+    layers = rows[rows.model.notna()]
+    timed = speed[(speed.batch == 1) & (speed.baseline == "eager_fp32")]
+    made = []
+    for (model, precision), group in layers.groupby(["model", "precision"], sort=False):
+        own = timed[(timed.model == model) & (timed.precision == precision)]
+        if own.empty:
+            continue
+        best = own.loc[own.ms.idxmin()]
+        operations = 2 * int(group.macs.sum())
+        made.append(
+            {
+                "model": model,
+                "precision": precision,
+                "candidate": best.candidate,
+                "intensity": operations / int(group.bytes.sum()),
+                "ms": best.ms,
+                "gops": operations / (best.ms * 1e6),
+                "bound_ms": sum(group.bound_ms.tolist()),
+                "machine": best.machine,
+                "origin": best.origin,
+                "run": best.run,
+            }
+        )
+    return pd.DataFrame(made)
+
+
+def crossover_figure(frame: pd.DataFrame) -> Figure:
+    """Panels by operator and batch: int8 with its ends against the better fp32."""
+    best = best_engine(frame)
+    rows = best[best.form == "with ends"]
+    panels = list(rows.groupby(["operator", "batch"], sort=False))
+    columns = 2
+    lines = -(-len(panels) // columns)
+    figure, axes = style.new_figure(
+        rows=lines, columns=columns, height=0.6 + 2.0 * lines, squeeze=False
+    )
+    for axis in axes.ravel()[len(panels) :]:
+        axis.set_axis_off()
+    counts = dict.fromkeys(_COLOURS, 0)
+    told = []
+    for axis, ((operator, batch), group) in zip(axes.ravel(), panels, strict=False):
+        across, up = sorted(set(group["first"])), sorted(set(group["second"]))
+        for row in group.itertuples():
+            result = _result(row.ratio_lo, row.ratio_hi)
+            counts[result] += 1
+            x, y = across.index(row.first), up.index(row.second)
+            axis.add_patch(
+                Rectangle((x - 0.5, y - 0.5), 1, 1, color=_COLOURS[result], linewidth=0)
+            )
+            axis.text(
+                *(x, y, f"{row.ratio:.1f}{_MARKS[result]}"),
+                ha="center",
+                va="center",
+                fontsize=8,
+            )
+            told.append(
+                f"{operator} {row.first}, {row.second}, batch {batch}: {row.ratio:.2f}"
+            )
+        axis.set_xlim(-0.5, len(across) - 0.5)
+        axis.set_ylim(-0.5, len(up) - 0.5)
+        axis.set_xticks(range(len(across)), [str(v) for v in across])
+        axis.set_yticks(range(len(up)), [str(v) for v in up])
+        axis.grid(False)
+        horizontal, vertical = _SIDES[operator]
+        axis.set_xlabel(horizontal, fontsize=8)
+        axis.set_ylabel(vertical, fontsize=8)
+        axis.set_title(f"{operator}, batch {batch}", fontsize=9, loc="left")
+    total, one = sum(counts.values()), rows.iloc[0]
+    return Figure(
+        name="speed_crossover",
+        figure=figure,
+        data=best,
+        alt=f"fp32 time over int8 time by shape: {'; '.join(told)}.",
+        caption=(
+            f"int8 wins in {counts['wins']} of {total} shapes, loses in "
+            f"{counts['loses']} (↓) and is not told apart in {counts['ties']} (≈). "
+            "Digits: the better fp32's time over int8's, quantize and dequantize "
+            f"included, {counted(int(one.threads), 'thread')}, medians of "
+            f"{int(one.n)} fresh processes, on {one.machine}."
+        ),
+    )
+
+
+def _result(low: float, high: float) -> str:
+    if low > 1:
+        return "wins"
+    return "loses" if high < 1 else "ties"

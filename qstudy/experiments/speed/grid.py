@@ -1,0 +1,205 @@
+"""The runs of the speed chapter: routes, the zoo, the roofline, the crossover map.
+
+`first` is what answers the chapter's question, `batches` and `zoo` widen it. A
+measurement needs a machine of its own, so each is a list that is run when there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qstudy.experiments import baselines
+from qstudy.spec import RunSpec
+
+NAME = "speed"
+VERSION = 1
+TRAINED = None  # it keeps no networks
+PARAMETERS: dict[str, Any] = {}
+THREADS = (1, 2)
+BATCHES = (1, 8, 32)
+# In the order of qstudy.methods.routes, which needs torch to be asked.
+CANDIDATES = (
+    "fp32:eager",
+    "fp32:channels_last",
+    "fp32:channels_last_fused",
+    "fp32:compiled",
+    "fp32:onnxruntime",
+    "fp32:openvino",
+    "bf16:eager",
+    "bf16:channels_last_fused",
+    "bf16:compiled",
+    "bf16:openvino",
+    "int8:x86",
+    "int8:onednn",
+    "int8:fbgemm",
+    "int8:qnnpack",
+    "int8:pt2e",
+    "int8:ort_qdq",
+    "int8:ort_qoperator",
+    "int8:openvino",
+)
+# What quick mode times, none of which has to be compiled.
+QUICK = ("fp32:eager", "fp32:channels_last_fused", "int8:onednn", "int8:x86")
+MODELS = ("resnet18", "mobilenet_v2", "resnet20")
+ZOO = (
+    "resnet50",
+    "resnext101_32x8d",
+    "googlenet",
+    "inception_v3",
+    "shufflenet_v2_x1_0",
+)
+_FEW = ("fp32:eager", "fp32:compiled", "fp32:onnxruntime", "fp32:openvino")
+ZOO_CANDIDATES = (
+    *_FEW,
+    "bf16:compiled",
+    *("int8:x86", "int8:onednn", "int8:pt2e", "int8:ort_qdq", "int8:openvino"),
+)
+ENGINES = ("x86", "onednn")
+# Of a convolution 3 x 3, dense or depthwise: channels, image side; of linear: in, out.
+SHAPES = {
+    "conv": [[c, s] for c in (16, 64, 256) for s in (7, 14, 28, 56)],
+    "depthwise": [[c, s] for c in (32, 128, 512) for s in (7, 14, 28, 56)],
+    "linear": [[i, o] for i in (64, 512, 2048) for o in (64, 512, 2048)],
+}
+CROSSOVER_BATCHES = {"conv": (1, 8), "depthwise": (1, 8), "linear": (1, 32)}
+_BRIEF = {"processes": 2, "rounds": 3, "seconds": 0.2, "warmup_seconds": 0.05}
+
+
+def _spec(task: str, **params: Any) -> RunSpec:
+    return RunSpec(experiment=NAME, version=VERSION, params={"task": task, **params})
+
+
+def route_spec(
+    model: str,
+    *,
+    batch: int,
+    threads: int,
+    task: str = "route",
+    candidates: Sequence[str] = CANDIDATES,
+    parent: RunSpec | None = None,
+    **timing: Any,
+) -> RunSpec:
+    """Examine and time `model` along the routes `candidates`.
+
+    `parent` is the run whose checkpoint it has; without, weights are from a seed.
+    """
+    return _spec(
+        task,
+        model=model,
+        **({"parent": parent.as_dict()} if parent else {}),
+        batch=batch,
+        threads=threads,
+        candidates=list(candidates),
+        **{
+            "processes": 5,
+            "rounds": 40,
+            "seconds": 12.0 if batch == 1 else 25.0,
+            "warmup_seconds": 0.7 if batch == 1 else 1.5,
+            **timing,
+        },
+    )
+
+
+def roofline_spec(models: Sequence[str], *, threads: int, seconds: float) -> RunSpec:
+    """This processor's peaks, and the work of every layer of `models`."""
+    return _spec("roofline", models=list(models), threads=threads, seconds=seconds)
+
+
+def crossover_spec(
+    operator: str,
+    *,
+    batch: int,
+    threads: int,
+    shapes: Sequence[Sequence[int]] = (),
+    **timing: Any,
+) -> RunSpec:
+    """One operator in fp32 and int8 over its SHAPES."""
+    return _spec(
+        "crossover",
+        operator=operator,
+        shapes=[list(shape) for shape in shapes or SHAPES[operator]],
+        engines=list(ENGINES),
+        batch=batch,
+        threads=threads,
+        **{
+            "processes": 5,
+            "rounds": 20,
+            "seconds": 6.0,
+            "warmup_seconds": 0.05,
+            **timing,
+        },
+    )
+
+
+def _of(model: str, **how: Any) -> RunSpec:
+    parent = baselines.published() if model == "resnet20" else None
+    return route_spec(model, parent=parent, **how)
+
+
+def quick() -> list[RunSpec]:
+    """Two models along four routes, and one column of the map: a minute."""
+    short = {"candidates": QUICK, "rounds": 20, "seconds": 1.5, "warmup_seconds": 0.3}
+    column = [shape for shape in SHAPES["conv"] if shape[1] == 28]
+    return [
+        *(_of(m, batch=1, threads=1, **short) for m in ("resnet20", "mobilenet_v2")),
+        crossover_spec("conv", batch=1, threads=1, shapes=column, seconds=2.0),
+    ]
+
+
+def first() -> list[RunSpec]:
+    """What the chapter needs: three models at one image, the roofline, the map."""
+    return [
+        *(_of(m, batch=1, threads=t) for m in MODELS for t in THREADS),
+        *(roofline_spec(MODELS, threads=t, seconds=1.0) for t in THREADS),
+        *(
+            crossover_spec(operator, batch=batch, threads=1)
+            for operator, batches in CROSSOVER_BATCHES.items()
+            for batch in batches
+        ),
+        *quick(),
+    ]
+
+
+def batches() -> list[RunSpec]:
+    """The same models at more images a call, two threads."""
+    return [_of(m, batch=b, threads=2) for m in MODELS for b in BATCHES if b > 1]
+
+
+def zoo() -> list[RunSpec]:
+    """The networks that torchvision also offers quantized, at one image."""
+    return [
+        route_spec(
+            model, batch=1, threads=t, task="zoo", candidates=ZOO_CANDIDATES, rounds=20
+        )
+        for model in ZOO
+        for t in THREADS
+    ]
+
+
+def smoke() -> list[RunSpec]:
+    """Every path in seconds, nothing compiled by inductor."""
+    parent = baselines.smoke()
+    few = ["fp32:eager", "bf16:eager", "int8:x86"]
+    return [
+        route_spec(
+            "resnet8", batch=1, threads=1, parent=parent, candidates=few, **_BRIEF
+        ),
+        route_spec(
+            "resnet8",
+            batch=2,
+            threads=1,
+            task="zoo",
+            parent=parent,
+            candidates=few,
+            **_BRIEF,
+        ),
+        roofline_spec(["resnet8"], threads=1, seconds=0.02),
+        crossover_spec("conv", batch=1, threads=1, shapes=[[8, 7], [16, 7]], **_BRIEF),
+        crossover_spec("linear", batch=2, threads=1, shapes=[[16, 16]], **_BRIEF),
+    ]
+
+
+def grid(mode: str) -> list[RunSpec]:
+    """smoke: every path. quick and full: none before a machine was idle for them."""
+    return {"smoke": smoke(), "quick": [], "full": []}[mode]
