@@ -6,6 +6,7 @@ cannot differ. What explains a verdict is chosen by the verdict found in that tr
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,14 @@ def _text(value: Any) -> str:
     return "–" if pd.isna(value) else str(value)
 
 
-class _Ledger(SphinxDirective):
+class _Ledger(SphinxDirective, ABC):
     """What both directives do: read the table, parse the lines."""
 
     has_content = False
 
+    @abstractmethod
     def lines(self, ledger: pd.DataFrame) -> list[str]:
-        raise NotImplementedError
+        """The Markdown that stands for the directive."""
 
     def run(self) -> list[nodes.Node]:
         try:

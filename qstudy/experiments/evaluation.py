@@ -12,6 +12,38 @@ import numpy as np
 from qstudy.spec import Context, RunSpec, Value
 
 
+def child_spec(
+    parent: RunSpec,
+    task: str,
+    *,
+    name: str,
+    version: int,
+    seed: int | None = None,
+    **params: Any,
+) -> RunSpec:
+    """A run of experiment `name` on `parent`'s network and data, on one thread.
+
+    The seed is the parent's, unless another is given; `params` add to what is taken
+    over and override it.
+    """
+    about = parent.params
+    return RunSpec(
+        experiment=name,
+        version=version,
+        seed=parent.seed if seed is None else seed,
+        params={
+            "task": task,
+            "model": about["model"],
+            "dataset": about["dataset"],
+            "split": about["split"],
+            "scored_on": about.get("scored_on", "test"),
+            "parent": parent.as_dict(),
+            "threads": 1,
+            **params,
+        },
+    )
+
+
 def parent_network(spec: RunSpec, ctx: Context) -> Any:
     """The network of the run that `spec` starts from, in eval mode."""
     from qstudy.models import zoo

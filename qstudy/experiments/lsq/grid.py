@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from qstudy.experiments import baselines
+from qstudy.experiments.evaluation import child_spec
 from qstudy.experiments.lsq.recipe import (
     ABLATION,
     ABLATION_EPOCHS,
@@ -48,25 +50,7 @@ CANDIDATES = (
 STUDY, UNQUANTIZED = CANDIDATES[-1], "none:bf16:compiled:kept"
 
 
-def _spec(
-    parent: RunSpec, task: str, *, seed: int | None = None, **params: Any
-) -> RunSpec:
-    about = parent.params
-    return RunSpec(
-        experiment=NAME,
-        version=VERSION,
-        seed=parent.seed if seed is None else seed,
-        params={
-            "task": task,
-            "model": about["model"],
-            "dataset": about["dataset"],
-            "split": about["split"],
-            "scored_on": about.get("scored_on", "test"),
-            "parent": parent.as_dict(),
-            "threads": 1,
-            **params,
-        },
-    )
+_spec = partial(child_spec, name=NAME, version=VERSION)
 
 
 def lsq_spec(

@@ -7,10 +7,12 @@ it, the control), "static_int8" (calibrated alone, in the same simulated form), 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from qstudy.experiments import baselines
 from qstudy.experiments.baselines.grid import recipe_smoke
+from qstudy.experiments.evaluation import child_spec
 from qstudy.experiments.qat.recipe import (
     ABLATION,
     ABLATION_EPOCHS,
@@ -43,25 +45,7 @@ _SIMULATED = {
 SIMULATED_W4A4 = {**_SIMULATED, **WIDTHS["w4a4"]}
 
 
-def _spec(
-    parent: RunSpec, task: str, *, seed: int | None = None, **params: Any
-) -> RunSpec:
-    about = parent.params
-    return RunSpec(
-        experiment=NAME,
-        version=VERSION,
-        seed=parent.seed if seed is None else seed,
-        params={
-            "task": task,
-            "model": about["model"],
-            "dataset": about["dataset"],
-            "split": about["split"],
-            "scored_on": about.get("scored_on", "test"),
-            "parent": parent.as_dict(),
-            "threads": 1,
-            **params,
-        },
-    )
+_spec = partial(child_spec, name=NAME, version=VERSION)
 
 
 def qat_spec(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from qstudy.methods.bnfold import BN_STRATEGIES
 from qstudy.methods.learned import LearnedStepConfig
-from qstudy.methods.simulate.placement import PLACEMENTS
+from qstudy.methods.simulate.placement import PLACEMENTS, check_widths
 
 # What N counts of an activation; of a weight it is always its own values.
 COUNTS = ("features", "batch")
@@ -51,13 +51,7 @@ class LsqConfig:
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name} {value!r} is not one of {allowed}")
-        for name in ("weight_bits", "activation_bits", "first_last_bits", "skip_bits"):
-            try:
-                self.weight(getattr(self, name))
-                self.activation(getattr(self, name), signed=False)
-            except ValueError as error:
-                told = str(error).replace("bits ", f"{name} ", 1)
-                raise ValueError(told) from None
+        check_widths(self)
 
     def weight(self, bits: int) -> LearnedStepConfig:
         """The quantizer of a weight: signed codes, N the weights that share a step."""

@@ -23,7 +23,12 @@ from qstudy.methods.fakequant import FakeQuantize, FakeQuantizeConfig
 from qstudy.methods.learned import quantizer_of
 from qstudy.methods.simulate.layers import RoundedLayer, SameScale
 from qstudy.methods.simulate.learned import LsqConfig
-from qstudy.methods.simulate.placement import PLACEMENTS, Placement, Rounding
+from qstudy.methods.simulate.placement import (
+    PLACEMENTS,
+    Placement,
+    Rounding,
+    check_widths,
+)
 from qstudy.methods.simulate.ranges import calibrate
 from qstudy.methods.simulate.traced import LAYERS, Group, Traced, trace
 
@@ -62,13 +67,7 @@ class SimulateConfig:
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name} {value!r} is not one of {allowed}")
-        for name in ("weight_bits", "activation_bits", "first_last_bits", "skip_bits"):
-            try:
-                self.weight(getattr(self, name))
-                self.activation(getattr(self, name), signed=False)
-            except ValueError as error:
-                told = str(error).replace("bits ", f"{name} ", 1)
-                raise ValueError(told) from None
+        check_widths(self)
 
     def weight(self, bits: int) -> FakeQuantizeConfig:
         """The quantizer of a weight."""

@@ -40,6 +40,23 @@ class Widths(Protocol):
     first_last_bits: int
     skip_bits: int
 
+    def weight(self, bits: int) -> object:
+        """The quantizer of a weight; ValueError for `bits` that it cannot have."""
+
+    def activation(self, bits: int, *, signed: bool) -> object:
+        """The quantizer of an activation; ValueError likewise."""
+
+
+def check_widths(widths: Widths) -> None:
+    """ValueError, naming the field, for a width that some quantizer cannot have."""
+    for name in ("weight_bits", "activation_bits", "first_last_bits", "skip_bits"):
+        try:
+            widths.weight(getattr(widths, name))
+            widths.activation(getattr(widths, name), signed=False)
+        except ValueError as error:
+            told = str(error).replace("bits ", f"{name} ", 1)
+            raise ValueError(told) from None
+
 
 @dataclass(frozen=True)
 class Rounding:
