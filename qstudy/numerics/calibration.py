@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -141,6 +141,8 @@ class _SearchCalibrator:
         checks.whole(stride, "stride", 1)
         check_bins(bins)
         self.bits, self.signed, self.stride = bits, signed, stride
+        # What the search is told besides, by name.
+        self._told: dict[str, str] = {}
         self.histogram = MagnitudeHistogram(bins=bins * self._fine)
 
     def update(self, x: Tensor) -> None:
@@ -156,14 +158,24 @@ class _SearchCalibrator:
             bits=self.bits,
             signed=signed,
             stride=self.stride * self._fine,
+            **self._told,
         )
         return _clipped(self.histogram, threshold)
 
 
 class EntropyCalibrator(_SearchCalibrator):
-    """Clips where the quantized distribution diverges least; qstudy.numerics.search."""
+    """Clips where the quantized distribution diverges least; qstudy.numerics.search.
+
+    `zeros` "as_next" does not count exact zeros, which are half of what a ReLU gives.
+    """
 
     _search = staticmethod(search.entropy_threshold)
+
+    def __init__(self, *, zeros: str = "counted", **options: Any) -> None:
+        if zeros not in search.ZEROS:
+            raise ValueError(f"zeros {zeros!r} is not one of {search.ZEROS}")
+        super().__init__(**options)
+        self._told = {"zeros": zeros}
 
 
 class MSECalibrator(_SearchCalibrator):

@@ -6,7 +6,10 @@ step is a over the largest code, signed or unsigned.
 mse: the mean squared error of rounding within a and of clipping beyond it, the values
 of a bin taken to lie at its centre.
 entropy: the Kullback-Leibler divergence of the clipped distribution from its quantized
-one, after Migacz 2017 (8-bit inference with TensorRT), the default of TensorRT.
+one, after Migacz 2017 (8-bit inference with TensorRT), the default of TensorRT. Half of
+what a ReLU gives is zero, a spike that no coarser bin resembles, so that the search then
+keeps hardly more bins than levels and clips nearly all: `zeros` "as_next" takes the
+first bin for as full as the second, as NVIDIA's pytorch-quantization does.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from torch import Tensor
 from qstudy.numerics import checks
 from qstudy.numerics.histogram import MagnitudeHistogram
 
+# What the entropy search makes of the bin that zeros fall into.
+ZEROS = ("counted", "as_next")
 
 def steps_of(bits: int, *, signed: bool) -> int:
     """The number of steps between 0 and the threshold: the largest code."""
@@ -73,19 +78,30 @@ def mse_threshold(
 
 
 def entropy_threshold(
-    histogram: MagnitudeHistogram, *, bits: int, signed: bool, stride: int = 1
+    histogram: MagnitudeHistogram,
+    *,
+    bits: int,
+    signed: bool,
+    stride: int = 1,
+    zeros: str = "counted",
 ) -> float:
     """The threshold with the smallest divergence. 0 where all values are 0.
+
+    `zeros` is "counted" or "as_next", which is for what comes out of a ReLU.
 
     At least as many bins as there are levels are kept, and at least half of the values:
     what is left of a distribution that is clipped to one bin is trivial to quantize.
     Where the data need no more bins than levels, nothing can be gained, and the largest
     magnitude is the answer.
     """
+    if zeros not in ZEROS:
+        raise ValueError(f"zeros {zeros!r} is not one of {ZEROS}")
     if histogram.largest == 0:
         return 0.0
     levels = steps_of(bits, signed=signed) + 1
     counts = histogram.counts.to(torch.float64)
+    if zeros == "as_next":
+        counts[0] = counts[1]
     half = int((counts.cumsum(0) >= counts.sum() / 2).to(torch.int8).argmax()) + 1
     best, lowest = histogram.largest, float("inf")
     for bins in candidates(histogram, least=max(levels, half), stride=stride):

@@ -72,9 +72,11 @@ def naive_distributions(counts, bins, levels):
     return p, q
 
 
-def naive_entropy_threshold(x, width, levels, stride):
+def naive_entropy_threshold(x, width, levels, stride, *, as_next=False):
     magnitudes = x.abs().double().numpy()
     counts = np.bincount(np.floor(magnitudes / width).astype(int), minlength=BINS)
+    if as_next:
+        counts[0] = counts[1]
     used = int(np.flatnonzero(counts)[-1]) + 1
     divergences = {}
     for bins in [b for b in range(levels, used) if b % stride == 0] + [used]:
@@ -240,6 +242,28 @@ def test_entropy_is_a_plain_search_on_numpy_s_histogram(seed, signed):
     wanted = naive_entropy_threshold(x, width, levels, 32)
     assert wanted < x.abs().max()
     assert max(map(abs, calibrator.range())) == wanted
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_entropy_as_nvidia_searches_it_does_not_count_the_zeros_of_a_relu(seed):
+    x = heavy(seed, 20000).relu()
+    assert (x == 0).float().mean() > 0.4
+    options = {"bits": 4, "stride": 32}
+    calibrator = fed(EntropyCalibrator(zeros="as_next", **options), *x.split(3000))
+    width = calibrator.histogram.width
+    wanted = naive_entropy_threshold(x, width, 16, 32, as_next=True)
+    assert calibrator.range() == (0, wanted)
+    counted = fed(EntropyCalibrator(**options), x).range()[1]
+    assert counted == naive_entropy_threshold(x, width, 16, 32)
+    assert counted < wanted  # the spike at zero drives the clip inwards
+
+
+@pytest.mark.parametrize("make", [EntropyCalibrator, search.entropy_threshold])
+def test_zeros_are_counted_or_as_the_next_bin(make):
+    told = {"bits": 8, "signed": False, "zeros": "dropped"}
+    seen = () if make is EntropyCalibrator else (MagnitudeHistogram(bins=64),)
+    with pytest.raises(ValueError, match="'dropped' is not one of .'counted', 'as_ne"):
+        make(*seen, **told)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -20,6 +20,7 @@ CALIBRATORS: tuple[dict[str, Any], ...] = (
     {"calibrator": "moving_average"},
     *({"calibrator": "percentile", "percentile": p} for p in PERCENTILES),
     {"calibrator": "entropy"},
+    {"calibrator": "entropy_nonzero"},
     {"calibrator": "mse"},
 )
 # The activations whose histograms are shown: the first, one inside, the last sum.

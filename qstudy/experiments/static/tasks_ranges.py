@@ -43,7 +43,7 @@ def activations(spec: RunSpec, ctx: Context) -> Values:
         bits, observer = condition["activation_bits"], condition["calibrator"]
         options = {k: condition[k] for k in ("percentile",) if k in condition}
         symmetric = condition["scheme"] == "scale"
-        if symmetric and observer in ("entropy", "mse"):
+        if symmetric and observer in simulate.SEARCHED:
             options["signed"] = True  # the search then reckons with half of the codes
         how = simulate.SimulateConfig(activation_bits=bits)
         simulated = simulate.simulate(model, how).eval()

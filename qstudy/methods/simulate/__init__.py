@@ -11,6 +11,7 @@ from qstudy.methods.simulate.network import (
 )
 from qstudy.methods.simulate.ranges import (
     OBSERVERS,
+    SEARCHED,
     calibrate,
     in_float,
     layers,
@@ -20,6 +21,7 @@ from qstudy.methods.simulate.ranges import (
 
 __all__ = [
     "OBSERVERS",
+    "SEARCHED",
     "QUANTIZERS",
     "LsqConfig",
     "SimulateConfig",

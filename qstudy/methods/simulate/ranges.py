@@ -6,8 +6,9 @@ the float network computes there, as in post-training quantization.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,14 +21,16 @@ from qstudy.numerics import calibration
 from qstudy.numerics.calibration import Calibrator
 from qstudy.numerics.qparams import range_of
 
-OBSERVERS: Mapping[str, type] = {
+OBSERVERS: Mapping[str, Callable[..., Calibrator]] = {
     "minmax": calibration.MaxCalibrator,
     "moving_average": calibration.MovingAverageCalibrator,
     "percentile": calibration.PercentileCalibrator,
     "entropy": calibration.EntropyCalibrator,
+    "entropy_nonzero": partial(calibration.EntropyCalibrator, zeros="as_next"),
     "mse": calibration.MSECalibrator,
 }
-
+# Those that search a clip, for the bits of each quantizer.
+SEARCHED = ("entropy", "entropy_nonzero", "mse")
 
 # The key of a network's `meta` under which simulate.kept says what stays in fp32.
 KEPT = "kept"
@@ -76,8 +79,8 @@ def calibrate(
 
     `batches` are float tensors, the network's input, or tuples that begin with one, as
     loaders yield. `observer` names a calibrator of qstudy.numerics.calibration for the
-    activations, which `options` are passed to (percentile=99.9, stride=8); "entropy"
-    and "mse" reckon with each quantizer's own bits and try every sixteenth clip. The
+    activations, which `options` are passed to (percentile=99.9, stride=8); those in
+    SEARCHED reckon with each quantizer's own bits and try every sixteenth clip. The
     range of a weight is its own smallest and largest value, per channel where its scale
     is.
 
@@ -189,7 +192,7 @@ def inputs(batches: Iterable[Any]) -> Iterator[Tensor]:
 
 def _calibrator(observer: str, bits: int, options: Mapping[str, Any]) -> Calibrator:
     kind = OBSERVERS[observer]
-    told = {"bits": bits, "stride": STRIDE} if observer in ("entropy", "mse") else {}
+    told = {"bits": bits, "stride": STRIDE} if observer in SEARCHED else {}
     try:
         return kind(**told | dict(options))
     except TypeError as error:

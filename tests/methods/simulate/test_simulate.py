@@ -13,6 +13,7 @@ from qstudy.methods.frozen import inductor_noise
 from qstudy.methods.fusion import fold_bn
 from qstudy.methods.simulate import (
     OBSERVERS,
+    SEARCHED,
     SimulateConfig,
     calibrate,
     config_of,
@@ -264,7 +265,7 @@ def test_every_observer_calibrates_on_what_loaders_yield(observer, functional, i
     data = torch.utils.data.TensorDataset(images, torch.zeros(len(images)))
     made = simulate(functional, LOW)
     assert not made.training
-    stride = {"stride": 64} if observer in ("entropy", "mse") else {}
+    stride = {"stride": 64} if observer in SEARCHED else {}
     calibrate(made, torch.utils.data.DataLoader(data, 4), observer=observer, **stride)
     kind = OBSERVERS[observer]
     calibrator = kind(bits=8, **stride) if stride else kind()
