@@ -333,8 +333,7 @@ def smoke() -> list[RunSpec]:
 def grid(mode: str) -> list[RunSpec]:
     """full: what is published, of the above. quick: checkpoints, one short training.
 
-    `ablation`, `references` and `costs` join full when they are computed; of them it
-    has `live`.
+    `ablation` and `references` join full when they are computed; of them it has `live`.
     """
     from qstudy.experiments.qat import grid_graphs  # which builds on this module
 
@@ -343,5 +342,5 @@ def grid(mode: str) -> list[RunSpec]:
     quick = [*rerun(), live()]
     if mode == "quick":
         return quick
-    full = [*trials(), *originals(), *core(), *gaps()]
+    full = [*trials(), *originals(), *core(), *gaps(), *costs()]
     return list(dict.fromkeys([*full, *grid_graphs.graphs(), *quick]))
