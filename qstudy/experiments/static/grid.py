@@ -106,6 +106,7 @@ def grid(mode: str) -> list[RunSpec]:
     for threads in (1, 2):
         for batch in (1, 64):
             specs.setdefault(latency_spec(parent, batch=batch, threads=threads))
+    specs |= dict.fromkeys(grid_sweeps.second())
     return list(specs)
 
 
