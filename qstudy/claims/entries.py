@@ -17,6 +17,7 @@ from qstudy.claims.deck import RESULTS, TYPES
 from qstudy.claims.deck_guide import AGAINST, SELECTION, TABLE
 from qstudy.claims.ledger import Claim, Evidence, Finding, judge, judge_control
 from qstudy.claims.papers import ESSER, JACOB, PYTORCH, WHITEPAPER, WU
+from qstudy.claims.papers_static import NAGEL, NVIDIA, WU_SWEEPS
 from qstudy.report.numbers import format_number
 from qstudy.report.tables import read_csv
 from qstudy.spec import Number, RunRecord
@@ -29,11 +30,13 @@ GROUPS: Mapping[str, tuple[Claim, ...]] = {
     "The deck: selection guide": SELECTION,
     "The deck: modes": TABLE,
     "The deck: PTQ against QAT, and its example": AGAINST,
-    "Wu et al. 2020": WU,
+    "Wu et al. 2020": (*WU, *WU_SWEEPS),
     "Jacob et al. 2018": JACOB,
     "Krishnamoorthi 2018": WHITEPAPER,
     "Esser et al. 2020": ESSER,
+    "Nagel et al. 2019 and 2020": NAGEL,
     "PyTorch's own posts": PYTORCH,
+    "NVIDIA's sample": NVIDIA,
 }
 ALL: tuple[Claim, ...] = tuple(claim for group in GROUPS.values() for claim in group)
 COLUMNS = (

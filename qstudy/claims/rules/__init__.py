@@ -6,7 +6,6 @@ from qstudy.claims.rules.accuracy import (
     folded_per_tensor,
     integer_drop,
     perplexity_rise,
-    smaller_loses_more,
     static_drop,
     static_drop_over_seeds,
     text_drops,
@@ -21,6 +20,13 @@ from qstudy.claims.rules.exact import (
     float_activations,
     same_code,
     same_logits,
+)
+from qstudy.claims.rules.sweeps import (
+    images_enough,
+    smaller_loses_more,
+    sweep_drop,
+    sweep_gain,
+    width,
 )
 from qstudy.claims.rules.training import ablation, qat_drop, qat_gain, trained
 
@@ -37,6 +43,7 @@ __all__ = [
     "falls_with_batch",
     "float_activations",
     "folded_per_tensor",
+    "images_enough",
     "integer_drop",
     "perplexity_rise",
     "qat_drop",
@@ -48,7 +55,10 @@ __all__ = [
     "static_drop",
     "static_drop_over_seeds",
     "static_size",
+    "sweep_drop",
+    "sweep_gain",
     "text_drops",
     "text_gain",
     "trained",
+    "width",
 ]

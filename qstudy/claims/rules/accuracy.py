@@ -14,7 +14,7 @@ from qstudy.claims.ledger import Evidence, Finding, Refused, Rule
 from qstudy.claims.rules.common import STATIC, above, at_most, quoted, worst
 from qstudy.experiments import columns
 from qstudy.measure import statistics
-from qstudy.measure.statistics import FAILS, HOLDS, UNDECIDED, Interval
+from qstudy.measure.statistics import Interval
 from qstudy.spec import RunRecord
 
 
@@ -81,28 +81,6 @@ def between(first: Mapping[str, Any], second: Mapping[str, Any]) -> Rule:
         gain = paired(better, other)
         number = quoted(gain, "pp", 2, tuple(row.run for row in rows))
         return Finding(above(gain.low, gain.high, 0.0), (("", number),))
-
-    return rule
-
-
-def smaller_loses_more(small: str, large: str) -> Rule:
-    """The smaller network's drop lies above the larger one's, interval by interval."""
-
-    def rule(evidence: Evidence) -> Finding:
-        drops, figures = [], []
-        for model in (small, large):
-            row = evidence.row("static.csv", seed=0, **{**STATIC, "model": model})
-            drop = paired(*scored_pair(evidence, row))
-            drops.append(drop)
-            runs = columns.runs(row, compared=True)
-            figures.append((model, quoted(drop, "pp", 2, runs)))
-        less, more = drops[1], drops[0]
-        verdict = UNDECIDED
-        if more.low > less.high:
-            verdict = HOLDS
-        elif more.high < less.low:
-            verdict = FAILS
-        return Finding(verdict, tuple(figures))
 
     return rule
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import combinations
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments import columns
-from qstudy.experiments.static.grid_sweeps import ORDERS, RANKINGS, label
+from qstudy.experiments.static import tables_layers
+from qstudy.experiments.static.tables_parts import (
+    about,
+    calibrator,
+    end,
+    ordered,
+    scores,
+    swept,
+)
 from qstudy.measure import portable
-from qstudy.spec import RunRecord, RunSpec
+from qstudy.spec import RunRecord
 
 
 def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
@@ -28,11 +34,11 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         "static_weights.csv": ("weights", _weights),
         "static_calibration.csv": ("activations", _calibration),
         "static_variance.csv": ("variance", _variance),
-        "static_sensitivity.csv": ("sensitivity", _sensitivity),
-        "static_partial.csv": ("partial", _partial),
+        "static_sensitivity.csv": ("sensitivity", tables_layers.sensitivity),
+        "static_partial.csv": ("partial", tables_layers.partial),
         "static_models.csv": ("models", _models),
         "static_engines.csv": ("engines", _engines),
-        "static_depth.csv": ("depth", _depth),
+        "static_depth.csv": ("depth", tables_layers.depth),
         "static_clips.csv": ("clips", _clips),
         "static_cures.csv": ("cures", _cures),
     }
@@ -45,115 +51,58 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         summary = _summary(made["static_variance.csv"])
         made["static_variance_summary.csv"] = summary
     if "static_sensitivity.csv" in made:
-        made["static_ranks.csv"] = _ranks(made["static_sensitivity.csv"])
+        made["static_ranks.csv"] = tables_layers.ranks(made["static_sensitivity.csv"])
     return made
-
-
-def _about(record: RunRecord) -> dict[str, Any]:
-    params = record.spec.params
-    parent = RunSpec.from_dict(params["parent"])
-    return {
-        "model": params["model"],
-        "dataset": params["dataset"],
-        "stage": parent.params["stage"],
-        "split": params["scored_on"],
-        "seed": parent.seed,
-    }
-
-
-def _end(record: RunRecord) -> dict[str, Any]:
-    return {"origin": record.origin, "run": record.spec.key}
-
-
-def _scores(record: RunRecord, name: str, place: int) -> dict[str, Any]:
-    """Top-1 of the condition `name`, row `place` of the arrays, and its paired drop."""
-    from qstudy.measure.statistics import paired_drop
-
-    correct = record.arrays["correct"]
-    drop = paired_drop(correct[0], correct[place], seed=0) if place else None
-    return {
-        "n": correct.shape[1],
-        **columns.interval("top1", record.values[f"top1.{name}"]),
-        **columns.interval("drop_pp", drop),
-    }
-
-
-def _swept(
-    record: RunRecord, *, first: int = 1
-) -> Iterable[tuple[dict[str, Any], str, dict[str, Any]]]:
-    """(condition, its name, its scores); the first rows of the arrays come before."""
-    for place, condition in enumerate(record.spec.params["conditions"], start=first):
-        name = label(condition)
-        yield dict(condition), name, _scores(record, name, place)
-
-
-def _calibrator(condition: dict[str, Any]) -> str:
-    """One text for a calibrator with its percentile."""
-    if "percentile" in condition:
-        return f"percentile {condition['percentile']}"
-    return condition["calibrator"]
-
-
-def _ordered(records: list[RunRecord]) -> list[RunRecord]:
-    return sorted(
-        records,
-        key=lambda r: (
-            len(r.spec.params["model"]),
-            r.spec.params["model"],
-            RunSpec.from_dict(r.spec.params["parent"]).seed,
-            r.spec.seed,
-        ),
-    )
 
 
 def _weights(records: list[RunRecord]) -> list[dict[str, Any]]:
     return [
         {
-            **_about(record),
+            **about(record),
             "weight_bits": condition["weight_bits"],
             "activation_bits": 32,
             "granularity": condition["granularity"],
             "bn": condition["bn"],
-            **scores,
-            **_end(record),
+            **found,
+            **end(record),
         }
-        for record in _ordered(records)
-        for condition, _, scores in _swept(record)
+        for record in ordered(records)
+        for condition, _, found in swept(record)
     ]
 
 
 def _calibration(records: list[RunRecord]) -> list[dict[str, Any]]:
     return [
         {
-            **_about(record),
+            **about(record),
             "weight_bits": 8,
             "activation_bits": condition["activation_bits"],
             "scheme": condition["scheme"],
-            "calibrator": _calibrator(condition),
+            "calibrator": calibrator(condition),
             "calibration_images": record.spec.params["calibration_images"],
-            **scores,
-            **_end(record),
+            **found,
+            **end(record),
         }
-        for record in _ordered(records)
-        for condition, _, scores in _swept(record)
+        for record in ordered(records)
+        for condition, _, found in swept(record)
     ]
 
 
 def _variance(records: list[RunRecord]) -> list[dict[str, Any]]:
     return [
         {
-            **_about(record),
+            **about(record),
             "weight_bits": 8,
             "activation_bits": record.spec.params["activation_bits"],
-            "calibrator": _calibrator(condition),
+            "calibrator": calibrator(condition),
             "calibration_images": condition["images"],
             "draw": record.spec.seed,
-            **scores,
+            **found,
             "sqnr_db": record[f"noise.{name}"],
-            **_end(record),
+            **end(record),
         }
-        for record in _ordered(records)
-        for condition, name, scores in _swept(record)
+        for record in ordered(records)
+        for condition, name, found in swept(record)
     ]
 
 
@@ -181,142 +130,35 @@ def _summary(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _sensitivity(records: list[RunRecord]) -> list[dict[str, Any]]:
-    """Three measures, each larger for a layer that costs more.
-
-    leave_one_out: the loss that keeping the layer in fp32 saves; one_in: the loss that
-    quantizing it alone adds; noise: the power of the noise that it alone makes, -SQNR.
-    """
-    rows = []
-    for record in _ordered(records):
-        for name in record["layers"].split():
-            rows.append(
-                {
-                    **_about(record),
-                    "bits": record.spec.params["bits"],
-                    "layer": name,
-                    "draw": record.spec.seed,
-                    "n": record.arrays["correct"].shape[1],
-                    "leave_one_out": record["loss.all"] - record[f"loss.out.{name}"],
-                    "one_in": record[f"loss.in.{name}"] - record["loss.fp32"],
-                    "noise": -record[f"noise.{name}"],
-                    "top1_out": record[f"top1.out.{name}"],
-                    "top1_in": record[f"top1.in.{name}"],
-                    **_end(record),
-                }
-            )
-    return rows
-
-
-def kendall(a: list[float], b: list[float]) -> float:
-    """Kendall's tau-a: the share of pairs ordered alike minus that ordered otherwise.
-
-    A ratio of whole numbers, the same on every processor. ValueError for other lengths
-    or fewer than two values.
-    """
-    if len(a) != len(b) or len(a) < 2:
-        raise ValueError(f"{len(a)} and {len(b)} values have no order to compare")
-    signs = [
-        ((a[i] > a[j]) - (a[i] < a[j])) * ((b[i] > b[j]) - (b[i] < b[j]))
-        for i, j in combinations(range(len(a)), 2)
-    ]
-    return sum(signs) / len(signs)
-
-
-def _ranks(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of two measures in one draw, and of one measure in two draws."""
-    of = {draw: rows for draw, rows in frame.groupby("draw")}
-    rows = []
-    for draw, layers in of.items():
-        for a, b in combinations(RANKINGS, 2):
-            tau = kendall(layers[a].tolist(), layers[b].tolist())
-            about = layers.iloc[0]
-            rows.append((a, b, f"{draw}", tau, len(layers), about.origin, about.run))
-    for measure in RANKINGS:
-        for a, b in combinations(of, 2):
-            tau = kendall(of[a][measure].tolist(), of[b][measure].tolist())
-            about = of[a].iloc[0]
-            end = (about.origin, about.run)
-            rows.append((measure, measure, f"{a} and {b}", tau, len(of[a]), *end))
-    names = ["first", "second", "draw", "tau", "n", "origin", "run"]
-    return pd.DataFrame(rows, columns=names)
-
-
-def _partial(records: list[RunRecord]) -> list[dict[str, Any]]:
-    rows = []
-    for record in _ordered(records):
-        orders = {r: record[f"order.{r}"].split() for r in ORDERS}
-        # As the task scored them: fp32, none kept, then each ranking's first layers.
-        names = ["0"] + [
-            f"{r}-{count}" for r in ORDERS for count in range(1, len(orders[r]) + 1)
-        ]
-        for place, name in enumerate(names, start=1):
-            ranking, _, count = name.rpartition("-")
-            order = orders.get(ranking, [])
-            rows.append(
-                {
-                    **_about(record),
-                    "bits": record.spec.params["bits"],
-                    "ranking": ranking or "none",
-                    "kept": int(count),
-                    "layers": " ".join(order[: int(count)]),
-                    **_scores(record, name, place),
-                    **_end(record),
-                }
-            )
-    return rows
-
-
 def _models(records: list[RunRecord]) -> list[dict[str, Any]]:
     return [
         {
-            **_about(record),
+            **about(record),
             "weight_bits": condition["weight_bits"],
             "activation_bits": condition["activation_bits"],
-            "calibrator": _calibrator(condition),
+            "calibrator": calibrator(condition),
             "fp32_top1": record["top1.fp32"],
-            **scores,
-            **_end(record),
+            **found,
+            **end(record),
         }
-        for record in _ordered(records)
-        for condition, _, scores in _swept(record)
+        for record in ordered(records)
+        for condition, _, found in swept(record)
     ]
 
 
 def _engines(records: list[RunRecord]) -> list[dict[str, Any]]:
     rows = []
-    for record in _ordered(records):
+    for record in ordered(records):
         simulated = {"engine": "simulated", "how": "same"}, "simulated"
-        of = [(*simulated, _scores(record, "simulated", 1)), *_swept(record, first=2)]
-        for condition, name, scores in of:
+        of = [(*simulated, scores(record, "simulated")), *swept(record)]
+        for condition, name, found in of:
             rows.append(
                 {
-                    **_about(record),
+                    **about(record),
                     **condition,
-                    **scores,
+                    **found,
                     "agree_pct": record[f"agree.{name}"],
-                    **_end(record),
-                }
-            )
-    return rows
-
-
-def _depth(records: list[RunRecord]) -> list[dict[str, Any]]:
-    rows = []
-    for record in _ordered(records):
-        for key, value in record.values.items():
-            place, _, rest = key.partition(".")
-            kernel, _, form = rest.rpartition(".")
-            rows.append(
-                {
-                    **_about(record),
-                    "engine": record.spec.params["engine"],
-                    "place": int(place),
-                    "kernel": kernel,
-                    "form": form,
-                    "n": record.spec.params["noise_images"],
-                    "sqnr_db": value.value,
-                    **_end(record),
+                    **end(record),
                 }
             )
     return rows
@@ -325,36 +167,36 @@ def _depth(records: list[RunRecord]) -> list[dict[str, Any]]:
 def _clips(records: list[RunRecord]) -> list[dict[str, Any]]:
     """Of each activation shown: counts by bin (calibrator None), and each clip."""
     rows = []
-    for record in _ordered(records):
+    for record in ordered(records):
         layers = record.spec.params["layers"]
         for layer, counts in zip(layers, record.arrays["counts"], strict=True):
             width = record[f"width.{layer}"]
-            about = {**_about(record), "layer": layer}
+            common = {**about(record), "layer": layer}
             for place, count in enumerate(counts.tolist()):
                 held = {"calibrator": None, "value": (place + 0.5) * width}
-                rows.append({**about, **held, "count": count, **_end(record)})
+                rows.append({**common, **held, "count": count, **end(record)})
             for key in record.values:
                 if key.startswith("clip.") and key.endswith(f"@{layer}"):
                     name = key[5:].rpartition("@")[0]
                     clip = {"calibrator": name, "value": record[key], "count": None}
-                    rows.append({**about, **clip, **_end(record)})
+                    rows.append({**common, **clip, **end(record)})
     return rows
 
 
 def _cures(records: list[RunRecord]) -> list[dict[str, Any]]:
     return [
         {
-            **_about(record),
+            **about(record),
             "weight_bits": record.spec.params["weight_bits"],
             "activation_bits": 8,
             "granularity": condition["granularity"],
             "cure": condition["cure"],
             "calibration_images": record.spec.params["calibration_images"],
-            **scores,
+            **found,
             "cpu_s": record[f"cpu.{name}"],
             "machine": record.machine,
-            **_end(record),
+            **end(record),
         }
-        for record in _ordered(records)
-        for condition, name, scores in _swept(record)
+        for record in ordered(records)
+        for condition, name, found in swept(record)
     ]

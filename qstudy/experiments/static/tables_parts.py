@@ -1,0 +1,86 @@
+"""What the sweeps' tables share: which row of answers is whose, drops, columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from qstudy.experiments import columns
+from qstudy.experiments.static.grid_sweeps import ORDERS, label
+from qstudy.spec import RunRecord, RunSpec
+
+
+def names(record: RunRecord) -> list[str]:
+    """Whose answers the rows of a sweep's arrays are, in order; "fp32" is the first.
+
+    Then a condition's label; in `partial` "0" for no layer kept, then RANKING-COUNT; in
+    `engines` the simulated network comes before the engines.
+    """
+    params = record.spec.params
+    if params["task"] == "partial":
+        return ["fp32", "0"] + [
+            f"{ranking}-{count}"
+            for ranking in ORDERS
+            for count in range(1, len(record[f"order.{ranking}"].split()) + 1)
+        ]
+    first = ["fp32", "simulated"] if params["task"] == "engines" else ["fp32"]
+    return first + [label(condition) for condition in params["conditions"]]
+
+
+def about(record: RunRecord) -> dict[str, Any]:
+    """The columns that say which network was scored on what."""
+    params = record.spec.params
+    parent = RunSpec.from_dict(params["parent"])
+    return {
+        "model": params["model"],
+        "dataset": params["dataset"],
+        "stage": parent.params["stage"],
+        "split": params["scored_on"],
+        "seed": parent.seed,
+    }
+
+
+def end(record: RunRecord) -> dict[str, Any]:
+    """The columns that end every row."""
+    return {"origin": record.origin, "run": record.spec.key}
+
+
+def scores(record: RunRecord, name: str) -> dict[str, Any]:
+    """Top-1 of the network called `name`, and its drop paired with fp32's answers."""
+    from qstudy.measure.statistics import paired_drop
+
+    correct = record.arrays["correct"]
+    place = names(record).index(name)
+    drop = paired_drop(correct[0], correct[place], seed=0) if place else None
+    return {
+        "n": correct.shape[1],
+        **columns.interval("top1", record.values[f"top1.{name}"]),
+        **columns.interval("drop_pp", drop),
+    }
+
+
+def swept(record: RunRecord) -> Iterable[tuple[dict[str, Any], str, dict[str, Any]]]:
+    """(condition, its name, its scores), one after the other."""
+    for condition in record.spec.params["conditions"]:
+        name = label(condition)
+        yield dict(condition), name, scores(record, name)
+
+
+def calibrator(condition: dict[str, Any]) -> str:
+    """One text for a calibrator with its percentile."""
+    if "percentile" in condition:
+        return f"percentile {condition['percentile']}"
+    return condition["calibrator"]
+
+
+def ordered(records: list[RunRecord]) -> list[RunRecord]:
+    """By network, the smaller name first, then by seed of training, then by draw."""
+    return sorted(
+        records,
+        key=lambda r: (
+            len(r.spec.params["model"]),
+            r.spec.params["model"],
+            RunSpec.from_dict(r.spec.params["parent"]).seed,
+            r.spec.seed,
+        ),
+    )
