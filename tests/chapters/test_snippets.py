@@ -60,7 +60,7 @@ def engine():
 # torch.ao's own default observers and quantized tensors announce their removal.
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_quantize_your_own_model(batches):
-    eager, _ = snippets("static")
+    *_, eager, _ = snippets("static")
     assert len([line for line in eager.splitlines() if line.strip()]) <= 11
     names = {"model": Small(), "calibration_batches": batches}
     exec(eager, names)
@@ -69,11 +69,29 @@ def test_quantize_your_own_model(batches):
     assert names["quantized"](batches[0]).shape == (4, 10)
 
 
+def test_define_and_quantize_a_model_in_one_call(batches, tmp_path, monkeypatch):
+    if "x86" not in torch.backends.quantized.supported_engines:
+        pytest.skip("torch has no engine x86 on this machine")
+    monkeypatch.chdir(tmp_path)
+    define, quantize, *_ = snippets("static")
+    names = {"calibration_batches": batches * 8, "images": batches[0]}
+    exec(define, names)
+    exec(quantize, names)
+    assert names["share"].quantized == 4
+    with torch.inference_mode():
+        both = [names["logits"].flatten(), names["model"](batches[0]).flatten()]
+        assert torch.equal(names["again"](batches[0]), names["logits"])
+    assert torch.corrcoef(torch.stack(both))[0, 1].item() > 0.99
+    with pytest.raises(AssertionError, match="float kernels ran"):
+        kept = quantize.replace('engine="x86"', 'kept_float=("fc",)')
+        exec(kept, names)
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
 @pytest.mark.parametrize("network", ["small", "depthwise"])
 def test_quantize_any_model_by_export(batches, network):
     pytest.importorskip("torchao", reason="the extra `engines` is not installed")
-    _, export = snippets("static")
+    export = snippets("static")[-1]
     model = Small() if network == "small" else Depthwise()
     labelled = [(batch, torch.arange(4)) for batch in batches]
     names = {"model": model, "calibration_batches": labelled, "images": batches[0]}

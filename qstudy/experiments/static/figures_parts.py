@@ -31,3 +31,8 @@ def drop_axis(axis: Axes, frame: pd.DataFrame) -> None:
     scales.symmetric(axis, "y")
     axis.axhline(1, color="#666666", linestyle="--", linewidth=1)
     axis.set_ylim(min(-1.0, frame.drop_lo.min()), 100)
+
+
+def spoken(name: str) -> str:
+    """A calibrator, ranking or cure as figures name it, of a table or of a label."""
+    return name.replace("-", " ").replace("_", " ")

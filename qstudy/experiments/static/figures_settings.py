@@ -1,12 +1,17 @@
-"""Figures of how ranges are found: bits of weights, clips, the variance map."""
+"""Figures of settings: bits of weights, calibrators, draws of calibration images."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.patches import Rectangle
 
-from qstudy.experiments.static.figures_parts import SHADES, drop_axis, line
+from qstudy.experiments.static.figures_parts import (
+    MARKS,
+    SHADES,
+    drop_axis,
+    line,
+    spoken,
+)
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 
@@ -44,53 +49,60 @@ def weights(frame: pd.DataFrame) -> Figure:
     )
 
 
-def clips(frame: pd.DataFrame) -> Figure:
-    """Histograms of activations with the clip of each calibrator."""
-    layers = list(dict.fromkeys(frame.layer))
-    figure, axes = style.new_figure(rows=len(layers), height=1.9 * len(layers) + 0.6)
-    axes = np.atleast_1d(axes)
+def calibration(frame: pd.DataFrame) -> Figure:
+    """Drop of top-1 by calibrator and bits; the symmetric scheme as hollow marks."""
+    names = list(dict.fromkeys(frame.calibrator))
+    widths = sorted(frame.activation_bits.unique(), reverse=True)
+    figure, axis = style.new_figure(height=1.1 + 0.36 * len(names))
     told = []
-    for axis, layer in zip(axes, layers, strict=True):
-        rows = frame[frame.layer == layer]
-        bins = rows[rows.calibrator.isna()]
-        seen = bins[bins["count"] > 0]
-        axis.fill_between(bins.value, 1, bins["count"] + 1, step="mid", color="#cccccc")
-        clips = rows[rows.calibrator.notna()].sort_values("value", kind="stable")
-        for place, clip in enumerate(clips.itertuples()):
-            shade = SHADES[place % len(SHADES)]
-            axis.axvline(clip.value, color=shade, linewidth=1.2)
-            axis.annotate(
-                _short(clip.calibrator),
-                (clip.value, 1),
-                xytext=(1, 4 + 7 * place),
-                textcoords="offset points",
-                fontsize=6.5,
+    for place, bits in enumerate(widths):
+        of_width = frame[frame.activation_bits == bits]
+        for scheme, filled in (("affine", True), ("scale", False)):
+            rows = of_width[of_width.scheme == scheme]
+            shift = 0.24 * (place - (len(widths) - 1) / 2) + (0 if filled else 0.1)
+            axis.errorbar(
+                rows.drop_pp,
+                [names.index(name) + shift for name in rows.calibrator],
+                xerr=[rows.drop_pp - rows.drop_lo, rows.drop_hi - rows.drop_pp],
+                linestyle="none",
+                color=SHADES[place],
+                marker=MARKS[place],
+                markersize=5,
+                markerfacecolor=SHADES[place] if filled else "#ffffff",
+                capsize=2,
+                label=f"{bits} bits, {scheme}",
             )
-        scales.logarithmic(axis, "y", ticks=tuple(10.0**k for k in range(0, 9, 2)))
-        axis.set_ylim(1, 2.0 * bins["count"].max())
-        axis.set_xlim(0, 1.12 * max(seen.value.max(), clips.value.max()))
-        axis.set_title(layer, fontsize=8, loc="left")
-        axis.set_ylabel("values a bin")
-        least, most = clips.iloc[0], clips.iloc[-1]
-        told.append(
-            f"{layer}: from {least.value:.2f} ({_short(least.calibrator)}) to "
-            f"{most.value:.2f} ({_short(most.calibrator)})"
+        affine = of_width[of_width.scheme == "affine"]
+        best, worst = (
+            affine.loc[f] for f in (affine.drop_pp.idxmin(), affine.drop_pp.idxmax())
         )
-    axes[-1].set_xlabel("magnitude of the activation")
+        told.append(
+            f"{bits} bits: {spoken(best.calibrator)} {best.drop_pp:.2f}, "
+            f"{spoken(worst.calibrator)} {worst.drop_pp:.2f}"
+        )
+    axis.set_yticks(range(len(names)), [spoken(n) for n in names], fontsize=8)
+    axis.invert_yaxis()
+    scales.symmetric(axis, "x")
+    axis.axvline(1, color="#666666", linestyle="--", linewidth=1)
+    axis.set_xlim(min(-1.0, frame.drop_lo.min()), 100)
+    axis.set_xlabel("drop of top-1 [pp] (left is better)")
+    figure.legend(fontsize=7.5, ncols=3, loc="outside upper center")
+    first = frame.iloc[0]
     return Figure(
-        name="static_clips",
+        name="static_calibration",
         figure=figure,
         data=frame,
-        alt=f"Histograms of activations and each calibrator's clip. {'; '.join(told)}.",
+        alt=(
+            f"Drop of {first.model} by calibrator of its activations. Least and most "
+            f"with a zero point, in points: {'; '.join(told)}."
+        ),
         caption=(
-            "Where each calibrator clips for four bits, on the histogram of what "
-            f"it has seen: {'; '.join(told)}. Counts are on a logarithmic axis."
+            f"Least and largest drop with a zero point, in points: {'; '.join(told)}. "
+            f"{first.model}, weights 8 bits, {first.n:,} held-out images; hollow: scale "
+            "quantization, the zero point in the middle. Bars: paired 95 % interval; "
+            "dashed: one point. The axis is linear up to 1 and logarithmic above."
         ),
     )
-
-
-def _short(calibrator: str) -> str:
-    return calibrator.replace("percentile-", "").replace("moving_average", "moving av.")
 
 
 def variance(frame: pd.DataFrame) -> Figure:
@@ -106,14 +118,21 @@ def variance(frame: pd.DataFrame) -> Figure:
             _square(x, y, (shade, shade + (1 - shade) * 0.35, 1 - (1 - shade) * 0.3))
         )
         axis.annotate(
-            f"{row.drop_mean:.2f}\n±{row.range_pp / 2:.2f}",
-            (x, y),
+            f"{row.drop_mean:.2f}",
+            (x, y - 0.16),
             ha="center",
             va="center",
-            fontsize=7.5,
+            fontsize=8,
+        )
+        axis.annotate(
+            f"{row.drop_best:.2f} to {row.drop_worst:.2f}",
+            (x, y + 0.2),
+            ha="center",
+            va="center",
+            fontsize=6.5,
         )
     axis.set_xticks(range(len(sizes)), [f"{size:,}" for size in sizes])
-    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set_yticks(range(len(names)), [spoken(n) for n in names], fontsize=8)
     axis.set_xlim(-0.5, len(sizes) - 0.5)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.grid(visible=False)
@@ -123,9 +142,9 @@ def variance(frame: pd.DataFrame) -> Figure:
     unlucky = few.loc[few.drop_worst.idxmax()]
     steady = many.loc[many.range_pp.idxmin()]
     told = (
-        f"With {sizes[0]} images the unluckiest draw of {unlucky.calibrator} costs "
-        f"{unlucky.drop_worst:.2f} points; with {sizes[-1]:,} the {first.draws} draws "
-        f"of {steady.calibrator} lie within {steady.range_pp:.2f} points"
+        f"With {sizes[0]} images the unluckiest draw of "
+        f"{spoken(unlucky.calibrator)} costs {unlucky.drop_worst:.2f} points; with {sizes[-1]:,} the {first.draws} draws "
+        f"of {spoken(steady.calibrator)} lie within {steady.range_pp:.2f} points"
     )
     return Figure(
         name="static_variance",
@@ -134,9 +153,9 @@ def variance(frame: pd.DataFrame) -> Figure:
         alt=f"Map of mean drop and range by calibrator and number of images. {told}.",
         caption=(
             f"{told}. In each field the mean drop [pp] of {first.model} over "
-            f"{first.draws} draws, and half of the range from the best draw to the "
-            f"worst, which also makes it darker; weights 8 bits, activations "
-            f"{first.activation_bits}; {first.n:,} images scored."
+            f"{first.draws} draws, below it the best and the worst draw; the further "
+            f"apart, the darker. Weights 8 bits, activations {first.activation_bits}; "
+            f"{first.n:,} held-out images scored."
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The figures of the sweeps; here networks, cures and the decision tree."""
+"""The figures of the sweeps; here networks and cures."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from qstudy.experiments.static import figures_layers, figures_settings
+from qstudy.experiments.static import (
+    figures_clips,
+    figures_layers,
+    figures_settings,
+    figures_tree,
+)
 from qstudy.experiments.static.figures_parts import MARKS, SHADES, drop_axis
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 
-_STATIC = style.METHODS["static_int8"].colour
-
 
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
-    """static_weights, _clips, _variance, _sensitivity, _partial, _models, _tree, ..."""
+    """static_weights, _calibration, _clips, _variance, and so on; last _tree."""
     for name, draw in (
         ("weights", figures_settings.weights),
-        ("clips", figures_settings.clips),
+        ("calibration", figures_settings.calibration),
+        ("clips", figures_clips.clips),
         ("variance_summary", figures_settings.variance),
         ("sensitivity", figures_layers.sensitivity),
         ("partial", figures_layers.partial),
@@ -28,9 +32,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
     ):
         if f"static_{name}.csv" in tables:
             yield draw(tables[f"static_{name}.csv"])
-    needed = ("weights", "calibration", "models", "cures")
-    if all(f"static_{name}.csv" in tables for name in needed):
-        yield _tree(tables)
+    if all(f"static_{name}.csv" in tables for name in figures_tree.NEEDED):
+        yield figures_tree.tree(tables)
 
 
 def _models(frame: pd.DataFrame) -> Figure:
@@ -112,82 +115,3 @@ def _cures(frame: pd.DataFrame) -> Figure:
             f"images; calibrated on {first.calibration_images}."
         ),
     )
-
-
-def _tree(tables: dict[str, pd.DataFrame]) -> Figure:
-    """What to try in which order, each leaf with the drop that was measured for it."""
-    weights, models = tables["static_weights.csv"], tables["static_models.csv"]
-    cures, calibration = tables["static_cures.csv"], tables["static_calibration.csv"]
-    large = models[(models.model == models.model.iloc[-1]) & (models.seed == 0)]
-    full = large[large.weight_bits == 8].iloc[0]
-    four = large[large.weight_bits == 4].iloc[0]
-    affine = calibration[calibration.scheme == "affine"]
-    narrow = affine[affine.activation_bits == affine.activation_bits.min()]
-    best, worst = (narrow.loc[f(narrow.drop_pp)] for f in (_least, _most))
-    per = {
-        g: weights[(weights.granularity == g) & (weights.bn == "folded")]
-        for g in ("per_tensor", "per_channel")
-    }
-    fours = {g: rows[rows.weight_bits == 4].drop_pp for g, rows in per.items()}
-    cured = cures.loc[cures.drop_pp.idxmin()]
-    steps = [
-        ("8 bits will do?", f"per channel, {full.calibrator}: {full.drop_pp:.2f} pp"),
-        (
-            "Fewer bits for weights?",
-            "4 bits, "
-            + "; ".join(
-                f"{g.replace('_', ' ')}: {d.iloc[0]:.2f} pp"
-                for g, d in fours.items()
-                if len(d)
-            ),
-        ),
-        (
-            "Too much? Cure them.",
-            f"{cured.cure.replace('_', ' with ')}, "
-            f"{cured.granularity.replace('_', ' ')}"
-            f": {cured.drop_pp:.2f} pp",
-        ),
-        (
-            "Fewer bits for activations?",
-            f"{int(best.activation_bits)} bits: {best.calibrator} "
-            f"{best.drop_pp:.2f} pp, {worst.calibrator} {worst.drop_pp:.2f} pp",
-        ),
-        ("Both at 4 bits?", f"{four.drop_pp:.2f} pp: train it (QAT)"),
-    ]
-    figure, axis = style.new_figure(height=0.3 + 0.85 * len(steps))
-    axis.set_axis_off()
-    axis.set_xlim(0, 10)
-    axis.set_ylim(-len(steps) + 0.4, 0.6)
-    box = {"boxstyle": "round,pad=0.4", "facecolor": "#ffffff", "edgecolor": "#000000"}
-    leaf = {**box, "edgecolor": _STATIC}
-    arrow = {"arrowstyle": "->", "color": "#000000"}
-    for place, (question, answer) in enumerate(steps):
-        axis.text(0.1, -place, question, fontsize=8.5, va="center", bbox=box)
-        axis.text(4.1, -place, answer, fontsize=7.5, va="center", bbox=leaf)
-        axis.annotate("", (4.0, -place), (3.3, -place), arrowprops=arrow)
-        if place:
-            axis.annotate(
-                "", (0.6, -place + 0.3), (0.6, -place + 0.7), arrowprops=arrow
-            )
-    told = "; ".join(f"{question} {answer}" for question, answer in steps)
-    data = pd.DataFrame(steps, columns=["question", "answer"])
-    data["origin"] = full.origin
-    return Figure(
-        name="static_tree",
-        figure=figure,
-        data=data,
-        alt=f"A decision tree, from the cheapest remedy down: {told}.",
-        caption=(
-            "What to try, from the cheapest down; every leaf is a measured row of this "
-            f"page's tables. Drops are of {full.model}, activations on held-out "
-            "images, the others on the test set."
-        ),
-    )
-
-
-def _least(column: pd.Series) -> int:
-    return column.idxmin()
-
-
-def _most(column: pd.Series) -> int:
-    return column.idxmax()

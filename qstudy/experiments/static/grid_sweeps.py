@@ -245,6 +245,14 @@ def second() -> list[RunSpec]:
     ]
 
 
+def quick() -> list[RunSpec]:
+    """Of these, what takes seconds: the error by depth, the smallest network."""
+    return [
+        depth(baselines.published("resnet20")),
+        models(baselines.published("resnet8")),
+    ]
+
+
 def smoke() -> list[RunSpec]:
     """Every sweep on generated images, as small as it can be."""
     parent = baselines.smoke()

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from qstudy.experiments import columns
-from qstudy.experiments.static.grid_sweeps import NAME
+from qstudy.experiments.static.grid_sweeps import NAME, RANKINGS
 from qstudy.measure import portable
 from qstudy.spec import Number
 
@@ -23,6 +23,7 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
         ("weights", _weights),
         ("calibration", _calibration),
         ("variance_summary", _variance),
+        ("sensitivity", _sensitivity),
         ("ranks", _ranks),
         ("partial", _partial),
         ("models", _models),
@@ -47,13 +48,30 @@ def _verdict(row: Any) -> Number:
 
 
 def _weights(frame: pd.DataFrame) -> dict[str, Number]:
+    """Each drop; static.weights.GRANULARITY.fewest: bits that cost almost nothing.
+
+    The fewest bits at which they and all more bits have almost no drop, folded.
+    """
+    from qstudy.measure import statistics
+
     made = {}
     for row in frame.itertuples():
         key = f"{NAME}.weights.{row.granularity}.{row.bn}.w{row.weight_bits}"
         made[f"{key}.drop"] = _drop(row)
-    for row in frame[(frame.bn == "folded")].itertuples():
+    folded = frame[frame.bn == "folded"]
+    for row in folded.itertuples():
         claim = f"{NAME}.claim.weights.{row.granularity}.w{row.weight_bits}"
         made[claim] = _verdict(row)
+    for granularity, rows in folded.groupby("granularity"):
+        fewest = None
+        for row in rows.sort_values("weight_bits", ascending=False).itertuples():
+            if row.drop_hi > statistics.ALMOST_NO_DROP:
+                break
+            fewest = row
+        if fewest is not None:
+            made[f"{NAME}.weights.{granularity}.fewest"] = Number(
+                int(fewest.weight_bits), "", 0, runs=(fewest.run,)
+            )
     return made
 
 
@@ -98,6 +116,21 @@ def _variance(frame: pd.DataFrame) -> dict[str, Number]:
     return made
 
 
+def _sensitivity(frame: pd.DataFrame) -> dict[str, Number]:
+    """static.sensitivity.MEASURE.first: the layer that costs most, mean over draws."""
+    made = {}
+    runs = columns.runs(frame)
+    layers = list(dict.fromkeys(frame.layer))
+    for measure in RANKINGS:
+        means = [
+            portable.mean(frame[frame.layer == layer][measure]) for layer in layers
+        ]
+        first = layers[means.index(max(means))]
+        made[f"{NAME}.sensitivity.{measure}.first"] = Number(first, runs=runs)
+    made[f"{NAME}.sensitivity.draws"] = Number(frame.draw.nunique(), "", 0, runs=runs)
+    return made
+
+
 def _ranks(frame: pd.DataFrame) -> dict[str, Number]:
     made = {}
     for (a, b), rows in frame.groupby(["first", "second"], sort=False):
@@ -117,36 +150,50 @@ def _partial(frame: pd.DataFrame) -> dict[str, Number]:
     for row in frame.itertuples():
         key = f"{NAME}.partial.{row.ranking}.k{row.kept}"
         made[f"{key}.drop"] = _drop(row)
-    best = frame.loc[frame.drop_pp.idxmin()]
-    made[f"{NAME}.partial.best"] = Number(
-        f"{best.ranking.replace('_', ' ')}, {best.kept} layers", runs=(best.run,)
-    )
+    greedy = frame[frame.ranking == "greedy"]
+    if len(greedy):
+        last = greedy.iloc[-1]
+        told = ", ".join(last.layers.split())
+        made[f"{NAME}.partial.greedy.layers"] = Number(told, runs=(last.run,))
     return made
 
 
 def _models(frame: pd.DataFrame) -> dict[str, Number]:
-    """static.claim.small_models.*: whether the smaller network loses more.
+    """The first seeds' drops, and by how many points the smallest network loses more.
 
-    Judged on the first seeds' intervals: holds where that of the smallest network lies
-    above that of the largest, fails where below, else undecided here.
+    .difference is the mean over the seeds that both have, with Student's interval;
+    static.claim.small_models.*: holds where that lies above 0, fails where below, else
+    undecided here.
     """
     from qstudy.measure import statistics
 
     made = {}
-    for row in frame.itertuples():
+    for row in frame[frame.seed == 0].itertuples():
         width = f"w{row.weight_bits}a{row.activation_bits}"
-        if row.seed == 0:
-            made[f"{NAME}.models.{row.model}.{width}.drop"] = _drop(row)
-    first = frame[frame.seed == 0]
-    for bits, rows in first.groupby("weight_bits"):
-        small, large = rows.iloc[0], rows.iloc[-1]
+        made[f"{NAME}.models.{row.model}.{width}.drop"] = _drop(row)
+    for bits, rows in frame.groupby("weight_bits"):
+        sizes = list(dict.fromkeys(rows.model))
+        small, large = (
+            rows[rows.model == model].set_index("seed")
+            for model in (sizes[0], sizes[-1])
+        )
+        seeds = sorted(set(small.index) & set(large.index))
+        if len(sizes) < 2 or len(seeds) < 2:
+            continue
+        mean = statistics.t_interval(
+            [small.drop_pp[seed] - large.drop_pp[seed] for seed in seeds]
+        )
+        runs = tuple(run for seed in seeds for run in (small.run[seed], large.run[seed]))
         said = statistics.UNDECIDED
-        if small.drop_lo > large.drop_hi:
+        if mean.low > 0:
             said = statistics.HOLDS
-        elif small.drop_hi < large.drop_lo:
+        elif mean.high < 0:
             said = statistics.FAILS
-        runs = (small.run, large.run)
-        made[f"{NAME}.claim.small_models.w{bits}a{bits}"] = Number(said, runs=runs)
+        width = f"w{bits}a{bits}"
+        made[f"{NAME}.models.difference.{width}"] = Number(
+            mean.value, "pp", 2, mean.low, mean.high, mean.n, runs
+        )
+        made[f"{NAME}.claim.small_models.{width}"] = Number(said, runs=runs)
     return made
 
 

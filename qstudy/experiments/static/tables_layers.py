@@ -7,8 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from qstudy.experiments import columns
 from qstudy.experiments.static.grid_sweeps import ORDERS, RANKINGS
-from qstudy.experiments.static.tables_parts import about, end, names, ordered, scores
+from qstudy.experiments.static.tables_parts import (
+    about,
+    drop,
+    end,
+    names,
+    ordered,
+    scores,
+)
 from qstudy.spec import RunRecord
 
 
@@ -17,6 +25,7 @@ def sensitivity(records: list[RunRecord]) -> list[dict[str, Any]]:
 
     leave_one_out: the loss that keeping the layer in fp32 saves; one_in: the loss that
     quantizing it alone adds; noise: the power of the noise that it alone makes, -SQNR.
+    drop_out and drop_in are the drops of the same two networks against fp32.
     """
     rows = []
     for record in ordered(records):
@@ -31,8 +40,8 @@ def sensitivity(records: list[RunRecord]) -> list[dict[str, Any]]:
                     "leave_one_out": record["loss.all"] - record[f"loss.out.{name}"],
                     "one_in": record[f"loss.in.{name}"] - record["loss.fp32"],
                     "noise": -record[f"noise.{name}"],
-                    "top1_out": record[f"top1.out.{name}"],
-                    "top1_in": record[f"top1.in.{name}"],
+                    **columns.interval("drop_out", drop(record, f"out.{name}")),
+                    **columns.interval("drop_in", drop(record, f"in.{name}")),
                     **end(record),
                 }
             )

@@ -7,14 +7,16 @@ from typing import Any
 
 from qstudy.experiments import columns
 from qstudy.experiments.static.grid_sweeps import ORDERS, label
+from qstudy.measure.statistics import Interval, paired_drop
 from qstudy.spec import RunRecord, RunSpec
 
 
 def names(record: RunRecord) -> list[str]:
     """Whose answers the rows of a sweep's arrays are, in order; "fp32" is the first.
 
-    Then a condition's label; in `partial` "0" for no layer kept, then RANKING-COUNT; in
-    `engines` the simulated network comes before the engines.
+    Then a condition's label. In `engines` the simulated network comes before these; in
+    `partial` "0" stands for no layer kept, then RANKING-COUNT; in `sensitivity` "all"
+    for every layer quantized, then out.LAYER and in.LAYER.
     """
     params = record.spec.params
     if params["task"] == "partial":
@@ -23,6 +25,9 @@ def names(record: RunRecord) -> list[str]:
             for ranking in ORDERS
             for count in range(1, len(record[f"order.{ranking}"].split()) + 1)
         ]
+    if params["task"] == "sensitivity":
+        layers = record["layers"].split()
+        return ["fp32", "all"] + [f"{k}.{n}" for n in layers for k in ("out", "in")]
     first = ["fp32", "simulated"] if params["task"] == "engines" else ["fp32"]
     return first + [label(condition) for condition in params["conditions"]]
 
@@ -45,17 +50,19 @@ def end(record: RunRecord) -> dict[str, Any]:
     return {"origin": record.origin, "run": record.spec.key}
 
 
-def scores(record: RunRecord, name: str) -> dict[str, Any]:
-    """Top-1 of the network called `name`, and its drop paired with fp32's answers."""
-    from qstudy.measure.statistics import paired_drop
-
+def drop(record: RunRecord, name: str) -> Interval | None:
+    """The drop of network `name`, paired with fp32's answers; None of fp32 itself."""
     correct = record.arrays["correct"]
     place = names(record).index(name)
-    drop = paired_drop(correct[0], correct[place], seed=0) if place else None
+    return paired_drop(correct[0], correct[place], seed=0) if place else None
+
+
+def scores(record: RunRecord, name: str) -> dict[str, Any]:
+    """Top-1 of the network called `name`, and its drop."""
     return {
-        "n": correct.shape[1],
+        "n": record.arrays["correct"].shape[1],
         **columns.interval("top1", record.values[f"top1.{name}"]),
-        **columns.interval("drop_pp", drop),
+        **columns.interval("drop_pp", drop(record, name)),
     }
 
 
