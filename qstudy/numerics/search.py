@@ -7,9 +7,9 @@ mse: the mean squared error of rounding within a and of clipping beyond it, the 
 of a bin taken to lie at its centre.
 entropy: the Kullback-Leibler divergence of the clipped distribution from its quantized
 one, after Migacz 2017 (8-bit inference with TensorRT), the default of TensorRT. Half of
-what a ReLU gives is zero, a spike that no coarser bin resembles, so that the search then
-keeps hardly more bins than levels and clips nearly all: `zeros` "as_next" takes the
-first bin for as full as the second, as NVIDIA's pytorch-quantization does.
+what a ReLU gives is zero, a spike that no coarser bin resembles, so that the search
+then keeps hardly more bins than levels and clips nearly all: `zeros` "as_next" takes
+the first bin for as full as the second, as NVIDIA's pytorch-quantization does.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from qstudy.numerics.histogram import MagnitudeHistogram
 
 # What the entropy search makes of the bin that zeros fall into.
 ZEROS = ("counted", "as_next")
+
 
 def steps_of(bits: int, *, signed: bool) -> int:
     """The number of steps between 0 and the threshold: the largest code."""

@@ -25,7 +25,7 @@ SWEPT = [
 
 
 def made_up(lost):
-    """Evidence of every sweep judged, as if `lost(model, name, seed)` of 1000 were lost.
+    """Evidence of every sweep judged: `lost(params, name, seed)` of 1000 are lost.
 
     fp32 is right about 900 of them.
     """

@@ -262,7 +262,7 @@ def test_entropy_as_nvidia_searches_it_does_not_count_the_zeros_of_a_relu(seed):
 def test_zeros_are_counted_or_as_the_next_bin(make):
     told = {"bits": 8, "signed": False, "zeros": "dropped"}
     seen = () if make is EntropyCalibrator else (MagnitudeHistogram(bins=64),)
-    with pytest.raises(ValueError, match="'dropped' is not one of .'counted', 'as_ne"):
+    with pytest.raises(ValueError, match=r"'dropped' is not one of .'counted', 'as_ne"):
         make(*seen, **told)
 
 

@@ -120,7 +120,7 @@ def depth(frame: pd.DataFrame) -> Figure:
         ends = rows.iloc[0].sqnr_db, rows.iloc[-1].sqnr_db
         told.append(f"{form}: {ends[0]:.1f} dB at the input, {ends[1]:.1f} at the end")
     axis.set_xticks(kernels.place, kernels.kernel, rotation=90, fontsize=6)
-    axis.set_ylabel("SQNR against fp32 [dB] (higher is better)")
+    axis.set_ylabel("SQNR against fp32 [dB]\n(higher is better)")
     axis.legend(fontsize=8)
     first = frame.iloc[0]
     return Figure(

@@ -98,9 +98,10 @@ def calibration(frame: pd.DataFrame) -> Figure:
         ),
         caption=(
             f"Least and largest drop with a zero point, in points: {'; '.join(told)}. "
-            f"{first.model}, weights 8 bits, {first.n:,} held-out images; hollow: scale "
-            "quantization, the zero point in the middle. Bars: paired 95 % interval; "
-            "dashed: one point. The axis is linear up to 1 and logarithmic above."
+            f"{first.model}, weights 8 bits, {first.n:,} held-out images. Hollow: "
+            "scale quantization, the zero point in the middle. Bars: paired 95 % "
+            "interval; dashed: one point. The axis is linear up to 1 and logarithmic "
+            "above."
         ),
     )
 
@@ -143,8 +144,9 @@ def variance(frame: pd.DataFrame) -> Figure:
     steady = many.loc[many.range_pp.idxmin()]
     told = (
         f"With {sizes[0]} images the unluckiest draw of "
-        f"{spoken(unlucky.calibrator)} costs {unlucky.drop_worst:.2f} points; with {sizes[-1]:,} the {first.draws} draws "
-        f"of {spoken(steady.calibrator)} lie within {steady.range_pp:.2f} points"
+        f"{spoken(unlucky.calibrator)} costs {unlucky.drop_worst:.2f} points; with "
+        f"{sizes[-1]:,} the {first.draws} draws of {spoken(steady.calibrator)} "
+        f"lie within {steady.range_pp:.2f} points"
     )
     return Figure(
         name="static_variance",

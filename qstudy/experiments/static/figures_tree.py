@@ -80,13 +80,13 @@ def tree(tables: dict[str, pd.DataFrame]) -> Figure:
         name="static_tree",
         figure=figure,
         data=pd.DataFrame(rows),
-        alt=f"A decision tree for {root.text.lower()} {told}.",
+        alt=f"A decision tree. {told}.",
         caption=(
             f"Almost no drop: {'; '.join(good) or 'none'}. "
             f"More than that, or undecided (dashed): {'; '.join(bad) or 'none'}. Each "
-            f"leaf is a row of this page's tables on {leaves[0][1].row.model}, with its "
-            "paired 95 % interval; those of calibrators and of kept layers are scored "
-            "on held-out images, the others on the test set."
+            f"leaf is a row of this page's tables on {leaves[0][1].row.model}, with "
+            "its paired 95 % interval; calibrators and kept layers are scored on "
+            "held-out images, the rest on the test set."
         ),
     )
 

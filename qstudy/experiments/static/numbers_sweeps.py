@@ -183,7 +183,9 @@ def _models(frame: pd.DataFrame) -> dict[str, Number]:
         mean = statistics.t_interval(
             [small.drop_pp[seed] - large.drop_pp[seed] for seed in seeds]
         )
-        runs = tuple(run for seed in seeds for run in (small.run[seed], large.run[seed]))
+        runs = tuple(
+            run for seed in seeds for run in (small.run[seed], large.run[seed])
+        )
         said = statistics.UNDECIDED
         if mean.low > 0:
             said = statistics.HOLDS

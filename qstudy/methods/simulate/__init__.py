@@ -21,8 +21,8 @@ from qstudy.methods.simulate.ranges import (
 
 __all__ = [
     "OBSERVERS",
-    "SEARCHED",
     "QUANTIZERS",
+    "SEARCHED",
     "LsqConfig",
     "SimulateConfig",
     "calibrate",

@@ -1,4 +1,4 @@
-"""Records of every sweep as a run would leave them, for tests of what is made of them."""
+"""Records of every sweep as a run would leave them, for tests of tables and figures."""
 
 import numpy as np
 
