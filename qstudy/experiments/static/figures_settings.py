@@ -53,7 +53,7 @@ def calibration(frame: pd.DataFrame) -> Figure:
     """Drop of top-1 by calibrator and bits; the symmetric scheme as hollow marks."""
     names = list(dict.fromkeys(frame.calibrator))
     widths = sorted(frame.activation_bits.unique(), reverse=True)
-    figure, axis = style.new_figure(height=1.1 + 0.36 * len(names))
+    figure, axis = style.new_figure(height=1.1 + 0.44 * len(names))
     told = []
     for place, bits in enumerate(widths):
         of_width = frame[frame.activation_bits == bits]
