@@ -139,14 +139,17 @@ def variance(frame: pd.DataFrame) -> Figure:
     axis.grid(visible=False)
     axis.set_xlabel("calibration images")
     first = frame.iloc[0]
-    few, many = (frame[frame.calibration_images == s] for s in (sizes[0], sizes[-1]))
-    unlucky = few.loc[few.drop_worst.idxmax()]
-    steady = many.loc[many.range_pp.idxmin()]
+    few, many = (
+        frame[frame.calibration_images == size].set_index("calibrator")
+        for size in (sizes[0], sizes[-1])
+    )
+    unlucky, steady = many.drop_worst.idxmax(), many.range_pp.idxmin()
     told = (
-        f"With {sizes[0]} images the unluckiest draw of "
-        f"{spoken(unlucky.calibrator)} costs {unlucky.drop_worst:.2f} points; with "
-        f"{sizes[-1]:,} the {first.draws} draws of {spoken(steady.calibrator)} "
-        f"lie within {steady.range_pp:.2f} points"
+        f"The unluckiest draw of {spoken(unlucky)} costs "
+        f"{few.drop_worst[unlucky]:.2f} points with {sizes[0]} images and "
+        f"{many.drop_worst[unlucky]:.2f} with {sizes[-1]:,}; the {first.draws} draws "
+        f"of {spoken(steady)} lie within {few.range_pp[steady]:.2f} and "
+        f"{many.range_pp[steady]:.2f} points"
     )
     return Figure(
         name="static_variance",
