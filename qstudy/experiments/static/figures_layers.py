@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from qstudy.experiments.static.figures_parts import MARKS, SHADES, line
 from qstudy.experiments.static.grid_sweeps import RANKINGS
@@ -28,11 +29,13 @@ def sensitivity(frame: pd.DataFrame) -> Figure:
         for place, layer in enumerate(layers):
             values = frame[frame.layer == layer][measure].tolist()
             means.append(portable.mean(values))
-            low = min(0.0, min(values)) if measure != "noise" else min(frame[measure])
+            # Decibels have no zero to begin at.
+            low = min(frame[measure]) if measure == "noise" else 0.0
             axis.barh(place, means[-1] - low, left=low, height=0.7, color=shade)
             axis.plot(values, [place] * len(values), "k|", markersize=4)
         axis.set_title(titles[measure], fontsize=8)
         axis.tick_params(labelsize=7)
+        axis.xaxis.set_major_locator(MaxNLocator(4))
         order = sorted(range(len(layers)), key=lambda i, m=means: -m[i])
         told.append(f"{measure.replace('_', ' ')}: {layers[order[0]]}")
     axes[0].set_yticks(range(len(layers)), layers, fontsize=6.5)

@@ -85,8 +85,8 @@ def tree(tables: dict[str, pd.DataFrame]) -> Figure:
             f"Almost no drop: {'; '.join(good) or 'none'}. "
             f"More than that, or undecided (dashed): {'; '.join(bad) or 'none'}. Each "
             f"leaf is a row of this page's tables on {leaves[0][1].row.model}, with "
-            "its paired 95 % interval; calibrators and kept layers are scored on "
-            "held-out images, the rest on the test set."
+            "its paired 95 % interval; calibrators and kept layers are chosen and "
+            "scored on held-out images, the rest on the test set."
         ),
     )
 
@@ -103,8 +103,10 @@ def _grown(tables: dict[str, pd.DataFrame]) -> Question:
     affine = calibration[calibration.scheme == "affine"]
     narrow = affine[affine.activation_bits == affine.activation_bits.min()]
     ranged = narrow.loc[narrow.drop_pp.idxmin()]
-    # Not the best of all rows: those are scored on the images that would choose them.
-    kept = partial[partial.ranking == "greedy"].iloc[-1]
+    # Like the calibrator, the order is chosen by its score on held-out images, each
+    # with all the layers that it was given.
+    whole = partial[partial.ranking != "none"].groupby("ranking", sort=False).tail(1)
+    kept = whole.loc[whole.drop_pp.idxmin()]
     a, w = int(ranged.activation_bits), int(cures.weight_bits.iloc[0])
     layers = "layer" if kept.kept == 1 else "layers"
     return Question(
@@ -124,8 +126,8 @@ def _grown(tables: dict[str, pd.DataFrame]) -> Question:
                 "May weights keep 8 bits?",
                 Leaf(f"W8A{a}, ranges by {spoken(ranged.calibrator)}", ranged),
                 Leaf(
-                    f"W{kept.bits}A{kept.bits} with {kept.kept} {layers} in fp32, or "
-                    "train with rounding",
+                    f"W{kept.bits}A{kept.bits} with {kept.kept} {layers} in fp32, by "
+                    f"{spoken(kept.ranking)}, or train",
                     kept,
                 ),
             ),

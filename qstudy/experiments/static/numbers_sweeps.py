@@ -163,6 +163,7 @@ def _partial(frame: pd.DataFrame) -> dict[str, Number]:
 def _models(frame: pd.DataFrame) -> dict[str, Number]:
     """The first seeds' drops, and by how many points the smallest network loses more.
 
+    .least and .most are the ends of a network's drops over its seeds.
     .difference is the mean over the seeds that both have, with Student's interval;
     static.claim.small_models.*: holds where that lies above 0, fails where below, else
     undecided here.
@@ -173,6 +174,11 @@ def _models(frame: pd.DataFrame) -> dict[str, Number]:
     for row in frame[frame.seed == 0].itertuples():
         width = f"w{row.weight_bits}a{row.activation_bits}"
         made[f"{NAME}.models.{row.model}.{width}.drop"] = _drop(row)
+    for (model, bits), rows in frame.groupby(["model", "weight_bits"], sort=False):
+        key = f"{NAME}.models.{model}.w{bits}a{bits}"
+        for said, drop in (("least", min(rows.drop_pp)), ("most", max(rows.drop_pp))):
+            runs = columns.runs(rows)
+            made[f"{key}.{said}"] = Number(drop, "pp", 2, n=len(rows), runs=runs)
     for bits, rows in frame.groupby("weight_bits"):
         sizes = list(dict.fromkeys(rows.model))
         small, large = (

@@ -5,7 +5,12 @@ from itertools import combinations
 import pytest
 from matplotlib.patches import Rectangle
 
-from qstudy.experiments.static import figures_sweeps, figures_tree, tables_sweeps
+from qstudy.experiments.static import (
+    figures_layers,
+    figures_sweeps,
+    figures_tree,
+    tables_sweeps,
+)
 from qstudy.experiments.static.grid_sweeps import CALIBRATORS, SHOWN
 from qstudy.report import style
 from tests.experiments.static import fabricate
@@ -124,9 +129,18 @@ def test_the_tree_s_text_fits_its_boxes(drawn):
         ), text.get_text()
 
 
-def test_the_tree_takes_kept_layers_that_no_score_has_chosen(tables):
-    """Of the greedy order the last row, also where another one scored better."""
+def test_the_tree_takes_the_best_order_with_all_its_layers(tables):
+    """Also where one with fewer layers happened to score better."""
     frame = tables["static_partial.csv"].copy()
-    frame.loc[frame.ranking == "noise", "drop_pp"] = -5.0
-    told = figures_tree.tree({**tables, "static_partial.csv": frame}).data
-    assert told.drop_pp.min() > -5
+    noise = frame.index[frame.ranking == "noise"]
+    frame.loc[noise, "drop_pp"] = [-5.0, -6.0, -4.0]
+    leaf = figures_tree.tree({**tables, "static_partial.csv": frame}).data.iloc[-1]
+    assert leaf.drop_pp == -4.0 and "3 layers in fp32, by noise" in leaf.advice
+
+
+def test_a_layer_that_saves_nothing_has_a_bar_to_the_left_of_zero(tables):
+    frame = tables["static_sensitivity.csv"].copy()
+    frame.loc[frame.layer == "fc", "leave_one_out"] = -0.2
+    bars = figures_layers.sensitivity(frame).figure.axes[0].patches
+    assert (bars[-1].get_x(), bars[-1].get_width()) == pytest.approx((0.0, -0.2))
+    assert all(bar.get_x() == 0 for bar in bars)
