@@ -120,8 +120,11 @@ def depth(frame: pd.DataFrame) -> Figure:
             linestyle="-" if place else "--",
             label=form,
         )
-        ends = rows.iloc[0].sqnr_db, rows.iloc[-1].sqnr_db
-        told.append(f"{form}: {ends[0]:.1f} dB at the input, {ends[1]:.1f} at the end")
+        worst = rows.loc[rows.sqnr_db.idxmin()]
+        told.append(
+            f"{form}: {rows.iloc[0].sqnr_db:.1f} dB at the input, {worst.sqnr_db:.1f} "
+            f"at {worst.kernel}, {rows.iloc[-1].sqnr_db:.1f} at the end"
+        )
     axis.set_xticks(kernels.place, kernels.kernel, rotation=90, fontsize=6)
     axis.set_ylabel("SQNR against fp32 [dB]\n(higher is better)")
     axis.legend(fontsize=8)

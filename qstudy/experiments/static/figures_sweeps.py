@@ -56,9 +56,8 @@ def _models(frame: pd.DataFrame) -> Figure:
             markersize=5,
             label=f"W{bits}A{bits}",
         )
-        first = rows[rows.seed == rows.seed.min()]
-        spoken = ", ".join(f"{r.model} {r.drop_pp:.2f}" for r in first.itertuples())
-        told.append(f"W{bits}A{bits}: {spoken}")
+        ends = ", ".join(_ends(rows[rows.model == name], name) for name in names)
+        told.append(f"W{bits}A{bits}: {ends}")
     axis.set_xticks(range(len(names)), names)
     drop_axis(axis, frame)
     axis.set_ylim(min(-1.0, frame.drop_lo.min()), max(2.0, 2 * frame.drop_hi.max()))
@@ -69,16 +68,23 @@ def _models(frame: pd.DataFrame) -> Figure:
         data=frame,
         alt=f"Drop by network and width, in points. {'; '.join(told)}.",
         caption=(
-            f"Drop in points, first seed: {'; '.join(told)}. A mark a seed; "
+            f"Drop in points: {'; '.join(told)}. A mark a seed; "
             f"bars: paired 95 % interval over {int(frame.n.iloc[0]):,} test images; "
             "dashed: one point. The axis is linear up to 1 and logarithmic above."
         ),
     )
 
 
+def _ends(rows: pd.DataFrame, name: str) -> str:
+    """A network and its drop, or the least and the largest of its seeds."""
+    low, high = rows.drop_pp.min(), rows.drop_pp.max()
+    told = f"{low:.2f}" if len(rows) == 1 else f"{low:.2f} to {high:.2f}"
+    return f"{name} {told}"
+
+
 def _cures(frame: pd.DataFrame) -> Figure:
     cures = list(dict.fromkeys(frame.cure))
-    figure, axis = style.new_figure(height=0.9 + 0.42 * len(cures))
+    figure, axis = style.new_figure(height=1.1 + 0.42 * len(cures))
     told = []
     for place, granularity in enumerate(dict.fromkeys(frame.granularity)):
         rows = frame[frame.granularity == granularity]
@@ -102,7 +108,7 @@ def _cures(frame: pd.DataFrame) -> Figure:
     scales.symmetric(axis, "x")
     axis.set_xlim(min(-1.0, frame.drop_lo.min()), 100)
     axis.set_xlabel("drop of top-1 [pp] (left is better)")
-    axis.legend(fontsize=8)
+    figure.legend(fontsize=8, ncols=2, loc="outside upper center")
     first = frame.iloc[0]
     return Figure(
         name="static_cures",

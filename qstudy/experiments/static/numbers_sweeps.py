@@ -228,7 +228,10 @@ def _depth(frame: pd.DataFrame) -> dict[str, Number]:
     made = {}
     for form, rows in frame.groupby("form"):
         rows = rows.sort_values("place", kind="stable")
-        for said, row in (("first", rows.iloc[0]), ("last", rows.iloc[-1])):
+        worst = rows.loc[rows.sqnr_db.idxmin()]
+        made[f"{NAME}.depth.{form}.where"] = Number(worst.kernel, runs=(worst.run,))
+        of = (("first", rows.iloc[0]), ("least", worst), ("last", rows.iloc[-1]))
+        for said, row in of:
             value = Number(row.sqnr_db, "dB", 1, n=int(row.n), runs=(row.run,))
             made[f"{NAME}.depth.{form}.{said}"] = value
     wide = frame.pivot(index="place", columns="form", values="sqnr_db")
