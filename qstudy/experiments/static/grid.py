@@ -67,7 +67,10 @@ def latency_spec(parent: RunSpec, *, batch: int, threads: int) -> RunSpec:
 
 
 def grid(mode: str) -> list[RunSpec]:
-    """quick: fp32 and three int8 networks once, one timing. full: the whole map."""
+    """quick: fp32 and three int8 networks once, one timing, the sweeps of seconds.
+
+    full: the whole map, and every sweep.
+    """
     if mode == "smoke":
         return _smoke()
     parent = baselines.published()
@@ -80,6 +83,7 @@ def grid(mode: str) -> list[RunSpec]:
             **{**HEADLINE, "granularity": "per_tensor", "calibrator": "minmax"},
         ),
         latency_spec(parent, batch=1, threads=2),
+        *grid_sweeps.quick(),
     ]
     if mode == "quick":
         return quick

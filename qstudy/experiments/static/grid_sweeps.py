@@ -246,8 +246,9 @@ def second() -> list[RunSpec]:
 
 
 def quick() -> list[RunSpec]:
-    """Of these, what takes seconds: the error by depth, the smallest network."""
+    """Of these, what takes seconds: clips, the error by depth, the smallest network."""
     return [
+        clips(baselines.dev("resnet20")),
         depth(baselines.published("resnet20")),
         models(baselines.published("resnet8")),
     ]
