@@ -1,11 +1,12 @@
 """Each route gives the network's answers, in the kernels that its name promises."""
 
+import os
 import shutil
 
 import pytest
 import torch
 
-from qstudy.methods import routes
+from qstudy.methods import quiet, routes
 from qstudy.methods.routes import examine, route
 from qstudy.methods.routes.kernels import Kernels, counted, kind_of, profiled
 from qstudy.methods.routes.rewrite import one_module_a_call
@@ -151,3 +152,22 @@ def test_an_answer_that_is_no_table_of_classes_is_refused(tmp_path):
     del source.network[-2:]
     with pytest.raises(ValueError, match=r"gives a tensor of shape .*\(B, classes\)"):
         examine.reference(source)
+
+
+def test_the_profiler_s_own_remarks_reach_nobody_s_terminal(capfd):
+    network = networks.mlp()
+    with torch.inference_mode():
+        profiled(network, torch.randn(2, 32))
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "")
+    os.write(2, b"as before\n")
+    assert capfd.readouterr().err == "as before\n"
+
+
+def test_a_closed_descriptor_stays_closed():
+    number = os.dup(2)
+    os.close(number)
+    with quiet.descriptor(number):
+        pass
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
