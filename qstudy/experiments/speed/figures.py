@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from qstudy.experiments.speed.figures_maps import crossover_figure, roofline_figure
-from qstudy.experiments.speed.numbers import fastest, whole
+from qstudy.experiments.speed.selection import fastest, whole
 from qstudy.experiments.speed.tables import PARTS
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
@@ -31,8 +31,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
         yield _routes_figure(whole(tables["speed.csv"]))
     if "speed_breakdown.csv" in tables:
         yield _breakdown_figure(tables["speed_breakdown.csv"])
-    if {"speed_roofline.csv", "speed.csv"} <= set(tables):
-        yield roofline_figure(tables["speed_roofline.csv"], whole(tables["speed.csv"]))
+    if "speed_points.csv" in tables:
+        yield roofline_figure(tables["speed_roofline.csv"], tables["speed_points.csv"])
     if "speed_crossover.csv" in tables:
         yield crossover_figure(tables["speed_crossover.csv"])
 

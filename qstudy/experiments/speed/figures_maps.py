@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.patches import Rectangle
 
-from qstudy.experiments.speed.numbers import best_engine
+from qstudy.experiments.speed.selection import best_engine
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 from qstudy.report.numbers import counted
@@ -21,13 +21,13 @@ _SIDES = {
 }
 
 
-def roofline_figure(roofline: pd.DataFrame, speed: pd.DataFrame) -> Figure:
+def roofline_figure(roofline: pd.DataFrame, every: pd.DataFrame) -> Figure:
     """Each network's best form of each precision under the processor's roofs."""
     threads = roofline.threads.min()
     rows = roofline[roofline.threads == threads]
     memory = rows[(rows.kind == "level") & (rows.layer == "memory")].gb_s.iloc[0]
     peaks = rows[rows.kind == "peak"].set_index("precision").gops
-    points = _points(rows, speed[speed.threads == threads])
+    points = every[every.threads == threads]
     figure, axis = style.new_figure(height=3.8)
     low = min(points.intensity.min(), (peaks / memory).min()) / 2
     high = max(points.intensity.max(), (peaks / memory).max()) * 2
@@ -62,52 +62,23 @@ def roofline_figure(roofline: pd.DataFrame, speed: pd.DataFrame) -> Figure:
     axis.set_xlim(low, high)
     axis.set_xlabel("operations a byte that must move [op/B], logarithmic")
     axis.set_ylabel("speed [Gop/s], logarithmic (up is better)")
-    reached = points.assign(share=100 * points.gops / points.precision.map(peaks))
-    int8 = reached[reached.precision == "int8"]
+    int8 = points[points.precision == "int8"]
     said = "; ".join(
-        f"{r.model} {r.precision} {r.share:.0f} %" for r in reached.itertuples()
+        f"{r.model} {r.precision} {r.peak_pct:.0f} %" for r in points.itertuples()
     )
-    best = int8.loc[int8.share.idxmax()] if len(int8) else reached.iloc[0]
+    best = int8.loc[int8.peak_pct.idxmax()] if len(int8) else points.iloc[0]
     return Figure(
         name="speed_roofline",
         figure=figure,
-        data=reached,
+        data=points,
         alt=f"Share of the peak that each network's best form reaches: {said}.",
         caption=(
-            f"Of the {best.precision} peak, {best.model} reaches {best.share:.0f} %, "
+            f"Of the {best.precision} peak, {best.model} reaches {best.peak_pct:.0f} %, "
             f"the most. Sloped: what memory could feed, {memory:.0f} GB/s. Whole "
             f"networks, one image, {counted(int(threads), 'thread')}, on "
             f"{rows.machine.iloc[0]}."
         ),
     )
-
-
-def _points(rows: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
-    """A row a (network, precision): intensity, and Gop/s of its fastest route."""
-    layers = rows[rows.model.notna()]
-    timed = speed[(speed.batch == 1) & (speed.baseline == "eager_fp32")]
-    made = []
-    for (model, precision), group in layers.groupby(["model", "precision"], sort=False):
-        own = timed[(timed.model == model) & (timed.precision == precision)]
-        if own.empty:
-            continue
-        best = own.loc[own.ms.idxmin()]
-        operations = 2 * int(group.macs.sum())
-        made.append(
-            {
-                "model": model,
-                "precision": precision,
-                "candidate": best.candidate,
-                "intensity": operations / int(group.bytes.sum()),
-                "ms": best.ms,
-                "gops": operations / (best.ms * 1e6),
-                "bound_ms": sum(group.bound_ms.tolist()),
-                "machine": best.machine,
-                "origin": best.origin,
-                "run": best.run,
-            }
-        )
-    return pd.DataFrame(made)
 
 
 def crossover_figure(frame: pd.DataFrame) -> Figure:

@@ -19,6 +19,7 @@ from tests.experiments.records import record
 # The package's own attributes of these names are functions.
 grid = import_module("qstudy.experiments.speed.grid")
 numbers = import_module("qstudy.experiments.speed.numbers")
+selection = import_module("qstudy.experiments.speed.selection")
 
 
 class Inputs:
@@ -126,7 +127,7 @@ def test_a_quick_run_beside_a_whole_one_is_not_quoted(records):
     both = [one, record(few, Values(values))]
     frame = speed.tables(both)["speed.csv"]
     assert set(frame.routes) == {2, 3}
-    assert set(numbers.whole(frame).run) == {one.spec.key}
+    assert set(selection.whole(frame).run) == {one.spec.key}
 
 
 def test_a_refused_route_is_kept_with_its_reason(records):
