@@ -84,9 +84,13 @@ def _route(row: Any, short: str) -> dict[str, Number]:
         f"{key}.{row.baseline}_{setting}": columns.number(row, "ratio", "×"),
         f"{key}.ms_{setting}": columns.number(row, "ms", "ms"),
     }
-    if not pd.isna(row.sqnr_db):
-        sqnr = Number(row.sqnr_db, "dB", 1, runs=(row.run,))
-        quoted[f"{key}.sqnr_{setting}"] = sqnr
+    for name, value, unit, digits in (
+        ("sqnr", row.sqnr_db, "dB", 1),
+        ("size", row.size_mib, "MiB", 1),
+    ):
+        if not pd.isna(value):  # SQNR has none where no bit differs
+            number = Number(value, unit, digits, runs=(row.run,))
+            quoted[f"{key}.{name}_{setting}"] = number
     return quoted
 
 
@@ -161,6 +165,12 @@ def _peaks(frame: pd.DataFrame) -> dict[str, Number]:
         quoted[f"{NAME}.peak.{key}_t{row.threads}"] = Number(
             value, unit, 0, runs=(row.run,)
         )
+    for threads, rows in frame[frame.kind == "peak"].groupby("threads"):
+        rates = rows.set_index("precision").gops
+        for precision in rates.index.drop("fp32"):
+            quoted[f"{NAME}.peak.{precision}_over_fp32_t{threads}"] = Number(
+                rates[precision] / rates["fp32"], "×", 2, runs=columns.runs(rows)
+            )
     return quoted
 
 
