@@ -72,6 +72,8 @@ def test_every_path_ends_in_tables_figures_and_numbers(records):
         "speed_breakdown.csv",
         "speed_roofline.csv",
         "speed_crossover.csv",
+        "speed_points.csv",
+        "speed_places.csv",
     }
     rows = made["speed.csv"]
     int8 = rows[rows.candidate == "int8:x86"]
