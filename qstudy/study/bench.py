@@ -34,9 +34,9 @@ _WIDE = 26
 class Timing:
     """How long to time: fresh processes, rounds in each, seconds for all of them."""
 
-    processes: int = latency.PROCESSES
+    processes: int = 3
     rounds: int = 30
-    seconds: float = 6.0
+    seconds: float = 5.0
     warmup_seconds: float = 0.4
 
 
