@@ -63,6 +63,7 @@ def test_timing_figures_name_the_processor(html):
         "dynamic_speed",
         "dynamic_speed_best",
         "dynamic_roofline",
+        "speed_summary",
         "speed_routes",
         "speed_breakdown",
         "speed_roofline",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.patches import Rectangle
 
+from qstudy.experiments.speed.figures_routes import METHODS, TITLES
 from qstudy.experiments.speed.selection import best_engine
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 from qstudy.report.numbers import counted
 
-_METHODS = {"fp32": "fp32", "bf16": "bf16", "int8": "static_int8"}
 # Light enough for black digits; the digits and a mark say it too.
 _COLOURS = {"wins": "#9ecae1", "ties": "#eeeeee", "loses": "#fdae6b"}
 _MARKS = {"wins": "", "ties": "≈", "loses": "↓"}
@@ -33,7 +33,7 @@ def roofline_figure(roofline: pd.DataFrame, every: pd.DataFrame) -> Figure:
     high = max(points.intensity.max(), (peaks / memory).max()) * 2
     for precision, peak in peaks.items():
         knee = peak / memory
-        colour = style.method(_METHODS[precision]).colour
+        colour = style.method(METHODS[precision]).colour
         axis.plot([low, knee, high], [low * memory, peak, peak], color=colour)
         axis.annotate(
             f"{precision} peak {peak:,.0f} Gop/s",
@@ -48,10 +48,10 @@ def roofline_figure(roofline: pd.DataFrame, every: pd.DataFrame) -> Figure:
             row.intensity,
             row.gops,
             linestyle="none",
-            **style.method_style(_METHODS[row.precision]) | {"label": None},
+            **style.method_style(METHODS[row.precision]) | {"label": None},
         )
         axis.annotate(
-            row.model,
+            TITLES.get(row.model, row.model),
             (row.intensity, row.gops),
             xytext=(5, -9),
             textcoords="offset points",
@@ -73,7 +73,7 @@ def roofline_figure(roofline: pd.DataFrame, every: pd.DataFrame) -> Figure:
         data=points,
         alt=f"Share of the peak that each network's best form reaches: {said}.",
         caption=(
-            f"Of the {best.precision} peak, {best.model} reaches {best.peak_pct:.0f} %, "
+            f"Of the {best.precision} peak, {TITLES.get(best.model, best.model)} reaches {best.peak_pct:.0f} %, "
             f"the most. Sloped: what memory could feed, {memory:.0f} GB/s. Whole "
             f"networks, one image, {counted(int(threads), 'thread')}, on "
             f"{rows.machine.iloc[0]}."
