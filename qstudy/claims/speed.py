@@ -81,7 +81,14 @@ def _deck(model: str, baseline: str) -> Claim:
 
 
 def _more(
-    least: float, model: str, *, id: str, wording: str, source: str, place: str, was: str
+    least: float,
+    model: str,
+    *,
+    id: str,
+    wording: str,
+    source: str,
+    place: str,
+    was: str,
 ) -> Claim:
     """More than `least` times as fast as eager fp32, one image, one thread."""
     setting = _setting(model, 1)

@@ -1,4 +1,4 @@
-"""Keep libraries from speaking of themselves: in their logs, and past Python's stderr."""
+"""Keep libraries from speaking of themselves, in logs and past Python's stderr."""
 
 from __future__ import annotations
 

@@ -10,7 +10,9 @@ from torch import nn
 
 from qstudy.models.resnet import resnet
 from qstudy.report import numbers
+from qstudy.study.bench import Timing
 from qstudy.study.tree import repository
+from tests.methods.routes import networks
 
 
 def snippets(name):
@@ -202,3 +204,13 @@ def test_migration_onnx_runtime_and_openvino(moved):
         pytest.importorskip(package, reason="the extra `engines` is not installed")
     exec(snippets["openvino"], made)
     as_fp32(made)
+
+
+def test_bench_of_your_own_model():
+    (code,) = snippets("speed")
+    few = 'threads=1, routes=["fp32:eager", "int8:x86"], timing=tiny, progress=False'
+    tiny = Timing(processes=1, rounds=3, seconds=0.2, warmup_seconds=0.05)
+    names = {"model": networks.plain_cnn(), "tiny": tiny}
+    exec(code.replace("threads=1", few), names)
+    assert [row.route for row in names["report"].rows] == ["fp32:eager", "int8:x86"]
+    assert "int8:x86" in names["report"].sentence

@@ -30,7 +30,7 @@ _PART_LABELS = {
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
-    """speed_summary, _routes, _breakdown, _roofline, _crossover, as far as data goes."""
+    """speed_summary, _routes, _breakdown, _roofline, _crossover: those with data."""
     if "speed.csv" in tables:
         yield summary_figure(whole(tables["speed.csv"]))
         yield routes_figure(whole(tables["speed.csv"]))

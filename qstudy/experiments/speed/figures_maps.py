@@ -73,8 +73,8 @@ def roofline_figure(roofline: pd.DataFrame, every: pd.DataFrame) -> Figure:
         data=points,
         alt=f"Share of the peak that each network's best form reaches: {said}.",
         caption=(
-            f"Of the {best.precision} peak, {TITLES.get(best.model, best.model)} reaches {best.peak_pct:.0f} %, "
-            f"the most. Sloped: what memory could feed, {memory:.0f} GB/s. Whole "
+            f"Of the {best.precision} peak, {TITLES.get(best.model, best.model)} "
+            f"reaches {best.peak_pct:.0f} %, the most. Sloped: what memory could feed, {memory:.0f} GB/s. Whole "
             f"networks, one image, {counted(int(threads), 'thread')}, on "
             f"{rows.machine.iloc[0]}."
         ),

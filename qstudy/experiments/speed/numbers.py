@@ -36,8 +36,8 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     Routes of whole runs alone; "int8" and "torch_int8" are the fastest of all engines
     and of PyTorch's, with their names in .route_; "best_fp32" and the like stand for
     the fastest of a precision. speed.<model>_<baseline>: a goal, what was reached, and
-    the verdict; speed.goals: how many there are and hold. speed.<model>.spent.*, .roof.*
-    and .map.*: where time goes, under the roofs, on the map. speed.peak.*,
+    the verdict; speed.goals: how many there are, and hold. speed.<model>.spent.*,
+    .roof.* and .map.*: where time goes, under the roofs, on the map. speed.peak.*,
     speed.crossover.*.
     """
     quoted: dict[str, Number] = {}
@@ -125,14 +125,18 @@ def _goals(frame: pd.DataFrame) -> dict[str, Number]:
             runs.add(row.run)
     if judged:
         for name, count in (("judged", judged), ("held", held)):
-            quoted[f"{NAME}.goals.{name}"] = Number(count, "", 0, runs=tuple(sorted(runs)))
+            quoted[f"{NAME}.goals.{name}"] = Number(
+                count, "", 0, runs=tuple(sorted(runs))
+            )
     return quoted
 
 
 def _spent(speed: pd.DataFrame, breakdown: pd.DataFrame) -> dict[str, Number]:
     """Shares of the fastest int8 of PyTorch, and the largest beside its kernels."""
     quoted = {}
-    rows = fastest(speed, torch_alone=True).drop_duplicates(["model", "batch", "threads"])
+    rows = fastest(speed, torch_alone=True).drop_duplicates(
+        ["model", "batch", "threads"]
+    )
     for row in rows.itertuples():
         found = breakdown[
             (breakdown.run == row.run) & (breakdown.candidate == row.candidate)
@@ -207,7 +211,10 @@ def _crossover(frame: pd.DataFrame) -> dict[str, Number]:
             quoted[f"{key}.{name}_{setting}"] = Number(
                 count, "", 0, n=len(group), runs=runs
             )
-        for name, place in (("least", group.ratio.idxmin()), ("most", group.ratio.idxmax())):
+        for name, place in (
+            ("least", group.ratio.idxmin()),
+            ("most", group.ratio.idxmax()),
+        ):
             quoted[f"{key}.{name}_{setting}"] = columns.number(
                 group.loc[place], "ratio", "×"
             )

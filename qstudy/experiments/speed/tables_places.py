@@ -100,9 +100,7 @@ def points(roofline: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
         ["threads", "precision"], sort=False
     ):
         timed = speed[(speed.batch == 1) & (speed.threads == threads)]
-        timed = fastest(
-            timed[timed.baseline == "eager_fp32"], precision=str(precision)
-        )
+        timed = fastest(timed[timed.baseline == "eager_fp32"], precision=str(precision))
         peak = roofline[
             (roofline.kind == "peak")
             & (roofline.threads == threads)

@@ -53,8 +53,10 @@ def read(folder: Path) -> nn.Module:
     """The network that `write` wrote there. ValueError for what is no nn.Module."""
     told = json.loads((folder / NETWORK).read_text(encoding="utf-8"))
     stored = load_file(folder / TENSORS)
+    # Copied, for kernels add up in another order where memory is not aligned, as it
+    # is not inside the file.
     tensors = {
-        name: stored[name].contiguous(memory_format=getattr(torch, layout))
+        name: stored[name].clone(memory_format=getattr(torch, layout))
         for name, layout in told["tensors"].items()
     }
     modules = [_new(entry["class"]) for entry in told["modules"]]
@@ -77,7 +79,7 @@ class _Writer:
     def module(self, module: nn.Module, path: str) -> int:
         """The number of a module, written if it is new."""
         if id(module) not in self.known:
-            number = self.known[id(module)] = len(self.modules)
+            self.known[id(module)] = len(self.modules)
             entry: dict[str, _Json] = {"class": _class_name(type(module))}
             self.modules.append(entry)
             state = module.__getstate__()
@@ -111,7 +113,8 @@ class _Writer:
             return {"device": str(value)}
         if name := _name(value):
             return {"name": name}
-        raise ValueError(f"{path} is of class {kind.__name__}")
+        place = path.replace("._modules", "")
+        raise ValueError(f"{place} is of class {kind.__name__}")
 
     def tensor(self, tensor: Tensor, path: str) -> str:
         """The name of a tensor in the file, written if it is new."""
@@ -131,9 +134,7 @@ class _Writer:
 class _Reader:
     """Gives values back; modules are there before any is given its state."""
 
-    def __init__(
-        self, modules: list[nn.Module], tensors: Mapping[str, Tensor]
-    ) -> None:
+    def __init__(self, modules: list[nn.Module], tensors: Mapping[str, Tensor]) -> None:
         self.modules, self.tensors = modules, tensors
         self.parameters: dict[str, nn.Parameter] = {}
 

@@ -106,12 +106,16 @@ def check_alike(model: nn.Module, taken: nn.Module, x: Tensor) -> None:
         except (RuntimeError, ValueError, TypeError, IndexError):
             return
         again = taken(x)
-    if isinstance(answer, Tensor) and answer.numel() and not torch.allclose(
-        answer,
-        again,
-        rtol=ALIKE,
-        atol=ALIKE * float(answer.nan_to_num().abs().max()),
-        equal_nan=True,
+    if (
+        isinstance(answer, Tensor)
+        and answer.numel()
+        and not torch.allclose(
+            answer,
+            again,
+            rtol=ALIKE,
+            atol=ALIKE * float(answer.nan_to_num().abs().max()),
+            equal_nan=True,
+        )
     ):
         raise ValueError(
             f"network {type(model).__name__} answers otherwise in another process: it "

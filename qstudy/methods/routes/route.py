@@ -23,8 +23,8 @@ class Source:
     float32; its size is that of every call, its values do not matter. `calibration`
     are batches of the same kind, each of 2 examples or more. `folder` keeps what a
     route makes of the network (ONNX files and the like), so that a second process need
-    not make it again: one folder, one network. `made` does so within a process, for what
-    several routes begin with.
+    not make it again: one folder, one network. `made` is the same within a process, for
+    what several routes begin with.
     """
 
     network: nn.Module

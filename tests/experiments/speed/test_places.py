@@ -61,7 +61,7 @@ CELLS = {
 
 
 def crossover():
-    """Every cell's ratio is unlike all others: channels and side can be read from it."""
+    """Every cell's ratio is unlike all others: its sides can be read from it."""
     rows = []
     for operator, cells in CELLS.items():
         for first, second in cells:

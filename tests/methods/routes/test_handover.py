@@ -30,8 +30,8 @@ class Holds(nn.Module):
         self.first = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
         self.again = self.first
         self.lstm = nn.LSTM(4, 4, num_layers=2)
-        self.tied, self.to = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.to.weight = self.tied.weight
+        self.tied, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.last.weight = self.tied.weight
         self.register_buffer("scale", torch.tensor(2.0))
         self.register_buffer("none", None)
         self.register_buffer("passing", torch.ones(4), persistent=False)
@@ -48,7 +48,7 @@ class Holds(nn.Module):
     def forward(self, x):
         x = self.activation(self.again(self.first(x[:, :3])[:, :3]))
         x, _ = self.lstm(x.mean((2, 3))[None])
-        return self.function(self.to(self.tied(x[0]))) * self.scale * self.passing
+        return self.function(self.last(self.tied(x[0]))) * self.scale * self.passing
 
 
 def passed_on(model, folder):
@@ -69,7 +69,7 @@ def test_all_that_a_network_holds_arrives(tmp_path):
     assert list(own) == list(same)
     assert all(torch.equal(own[name], same[name]) for name in own)
     # What is one thing stays one, and lies in memory as it did.
-    assert taken.again is taken.first and taken.to.weight is taken.tied.weight
+    assert taken.again is taken.first and taken.last.weight is taken.tied.weight
     assert taken.first.weight.stride() == network.first.weight.stride()
     assert not taken.first.weight.is_contiguous()
     x = torch.randn(2, 4, 9, 9, generator=torch.Generator().manual_seed(0))
@@ -131,7 +131,7 @@ def test_a_class_that_another_process_cannot_import_is_refused(tmp_path):
     class Local(nn.Linear):
         """Cannot be imported."""
 
-    with pytest.raises(ValueError, match="Local of .* cannot be imported by another"):
+    with pytest.raises(ValueError, match=r"Local of .* cannot be imported by another"):
         handover.hand_over(Local(2, 2), tmp_path)
     traced = torch.fx.symbolic_trace(networks.mlp())
     with pytest.raises(ValueError, match="cannot be handed to another process"):
@@ -175,7 +175,9 @@ class Drawing(nn.Module):
 
 def test_a_network_that_answers_otherwise_is_refused(tmp_path):
     network, x = Drawing(), torch.zeros(2, 4)
-    with pytest.raises(ValueError, match="Drawing answers otherwise in another process"):
+    with pytest.raises(
+        ValueError, match="Drawing answers otherwise in another process"
+    ):
         handover.check_alike(network, passed_on(network, tmp_path), x)
 
 
