@@ -10,6 +10,7 @@ import pandas as pd
 from qstudy.experiments.speed.figures_maps import crossover_figure, roofline_figure
 from qstudy.experiments.speed.figures_routes import (
     TITLES,
+    networks,
     route_label,
     routes_figure,
     summary_figure,
@@ -49,6 +50,8 @@ def _breakdown_figure(frame: pd.DataFrame) -> Figure:
     rows = rows[rows.threads == rows.threads.min()]
     most = rows.groupby("model").routes.transform("max")
     rows = rows[rows.routes == most].drop_duplicates(["model", "candidate"])
+    order = {model: place for place, model in enumerate(networks(rows))}
+    rows = rows.sort_values("model", key=lambda m: m.map(order), kind="stable")
     figure, axis = style.new_figure(height=1.3 + 0.28 * len(rows))
     labels = [
         f"{TITLES.get(r.model, r.model)}, {route_label(r.candidate)}"

@@ -14,6 +14,7 @@ from qstudy.report.numbers import counted
 # Light enough for black digits; the digits and a mark say it too.
 _COLOURS = {"wins": "#9ecae1", "ties": "#eeeeee", "loses": "#fdae6b"}
 _MARKS = {"wins": "", "ties": "≈", "loses": "↓"}
+_NAMES = {"conv": "3 × 3 conv", "depthwise": "depthwise", "linear": "linear"}
 _SIDES = {
     "conv": ("channels", "image side"),
     "depthwise": ("channels", "image side"),
@@ -53,7 +54,7 @@ def roofline_figure(roofline: pd.DataFrame, every: pd.DataFrame) -> Figure:
         axis.annotate(
             TITLES.get(row.model, row.model),
             (row.intensity, row.gops),
-            xytext=(5, -9),
+            xytext=(5, 5) if row.precision == "int8" else (5, -9),
             textcoords="offset points",
             fontsize=7,
         )
@@ -74,8 +75,9 @@ def roofline_figure(roofline: pd.DataFrame, every: pd.DataFrame) -> Figure:
         alt=f"Share of the peak that each network's best form reaches: {said}.",
         caption=(
             f"Of the {best.precision} peak, {TITLES.get(best.model, best.model)} "
-            f"reaches {best.peak_pct:.0f} %, the most. Sloped: what memory could feed, {memory:.0f} GB/s. Whole "
-            f"networks, one image, {counted(int(threads), 'thread')}, on "
+            f"reaches {best.peak_pct:.0f} %, the most. Sloped: what memory could feed, "
+            f"{memory:.0f} GB/s. The fastest of each precision, whole networks, one "
+            f"image, {counted(int(threads), 'thread')}, on "
             f"{rows.machine.iloc[0]}."
         ),
     )
@@ -86,10 +88,10 @@ def crossover_figure(frame: pd.DataFrame) -> Figure:
     best = best_engine(frame)
     rows = best[best.form == "with ends"]
     panels = list(rows.groupby(["operator", "batch"], sort=False))
-    columns = 2
+    columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure, axes = style.new_figure(
-        rows=lines, columns=columns, height=0.6 + 2.0 * lines, squeeze=False
+        rows=lines, columns=columns, height=0.4 + 2.0 * lines, squeeze=False
     )
     for axis in axes.ravel()[len(panels) :]:
         axis.set_axis_off()
@@ -121,7 +123,8 @@ def crossover_figure(frame: pd.DataFrame) -> Figure:
         horizontal, vertical = _SIDES[operator]
         axis.set_xlabel(horizontal, fontsize=8)
         axis.set_ylabel(vertical, fontsize=8)
-        axis.set_title(f"{operator}, batch {batch}", fontsize=9, loc="left")
+        axis.tick_params(labelsize=8)
+        axis.set_title(f"{_NAMES[operator]}, batch {batch}", fontsize=9, loc="left")
     total, one = sum(counts.values()), rows.iloc[0]
     return Figure(
         name="speed_crossover",

@@ -222,15 +222,24 @@ def _crossover(frame: pd.DataFrame) -> dict[str, Number]:
 
 
 def _places(frame: pd.DataFrame) -> dict[str, Number]:
-    """Of each network's 3 x 3 convolutions: the cells that they lie in, and theirs."""
+    """What the map says of each network's layers, by operator.
+
+    `gain`: of all of them together where fp32 takes as long as it has operations.
+    """
     quoted = {}
     for (model, operator), group in frame.groupby(["model", "operator"], sort=False):
         key = f"{NAME}.{model}.map.{operator}"
         runs = columns.runs(group, compared=True)
-        quoted[f"{key}.ops"] = Number(sum(group.ops_pct.tolist()), "%", 0, runs=runs)
+        share = group.ops_pct.tolist()
+        quoted[f"{key}.ops"] = Number(sum(share), "%", 0, runs=runs)
         quoted[f"{key}.layers"] = Number(int(group.layers.sum()), "", 0, runs=runs)
         for name, column in (("ends", "ratio"), ("kernel", "kernel_ratio")):
             values = group[column].tolist()
-            for which, value in (("least", min(values)), ("most", max(values))):
+            time = sum(ops / ratio for ops, ratio in zip(share, values, strict=True))
+            for which, value in (
+                ("least", min(values)),
+                ("most", max(values)),
+                ("gain", sum(share) / time),
+            ):
                 quoted[f"{key}.{name}_{which}"] = Number(value, "×", 2, runs=runs)
     return quoted

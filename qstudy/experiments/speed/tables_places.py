@@ -2,18 +2,20 @@
 
 Williams, Waterman and Patterson 2009: a layer needs at least the longer of operations
 over the processor's peak and bytes over its bandwidth. The map has single layers; a
-network's layer is put into the nearest of its cells.
+network's layer is read from between its cells.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
 from qstudy.experiments.speed.selection import best_engine, fastest
+from qstudy.measure import portable
 from qstudy.spec import RunRecord
 
 # Of a kernel 3 x 3: weights of an output channel, by inputs an output; stride 1 and 2.
@@ -135,51 +137,81 @@ def points(roofline: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
 
 
 def places(roofline: pd.DataFrame, crossover: pd.DataFrame) -> pd.DataFrame:
-    """A row a (network, cell of the map at one image) that a layer of it lies nearest.
+    """A row a (network, shape of layers that the map at one image has an operator for).
 
-    `layers` and `ops_pct` are how many of the network's layers and operations; `ratio`
-    is the cell's own with quantize and dequantize, `kernel_ratio` without.
+    `first` and `second` are the layer's own sides, as the map has them; `layers` and
+    `ops_pct` how many of the network's layers and operations have them. `ratio` (with
+    quantize and dequantize) and `kernel_ratio` are read from the map.
     """
     layers = _layers(roofline)
     layers = layers[layers.precision == "int8"]
     layers = layers[layers.threads == layers.threads.min()]
     cells = best_engine(crossover)
     cells = cells[cells.batch == 1]
+    maps = {key: _Map(group) for key, group in cells.groupby(["operator", "form"])}
     made = []
     for model, group in layers.groupby("model", sort=False):
         all_operations = sum(group.macs.tolist())
         found: dict[tuple[str, int, int], list[int]] = {}
         for layer in group.itertuples():
-            cell = _cell(layer, cells)
-            if cell:
-                found.setdefault(cell, []).append(int(layer.macs))
+            shape = _shape(layer)
+            if shape and (shape[0], "kernel") in maps:
+                found.setdefault(shape, []).append(int(layer.macs))
         for (operator, first, second), macs in sorted(found.items()):
-            row: dict[str, Any] = {
-                "model": model,
-                "operator": operator,
-                "first": first,
-                "second": second,
-                "layers": len(macs),
-                "ops_pct": 100 * sum(macs) / all_operations,
-            }
-            here = cells[
-                (cells.operator == operator)
-                & (cells["first"] == first)
-                & (cells["second"] == second)
-            ].set_index("form")
-            for form, column in _FORMS.items():
-                own = here.loc[form]
-                row[column] = own.ratio
-                row[f"{column}_lo"], row[f"{column}_hi"] = own.ratio_lo, own.ratio_hi
-            row |= {
-                "threads": here.threads.iloc[0],
-                "machine": here.machine.iloc[0],
-                "origin": here.origin.iloc[0],
-                "run": here.run.iloc[0],
-                "baseline_run": group.run.iloc[0],
-            }
-            made.append(row)
+            made.append(
+                {
+                    "model": model,
+                    "operator": operator,
+                    "first": first,
+                    "second": second,
+                    "layers": len(macs),
+                    "ops_pct": 100 * sum(macs) / all_operations,
+                    **{
+                        column: maps[operator, form].at(first, second)
+                        for form, column in _FORMS.items()
+                    },
+                    **maps[operator, "kernel"].ends,
+                    "baseline_run": group.run.iloc[0],
+                }
+            )
     return pd.DataFrame(made)
+
+
+class _Map:
+    """Ratios over a grid of shapes, read between its cells.
+
+    Straight in the logarithms of the two sides and of the ratio; beyond the grid's edge
+    as at the edge.
+    """
+
+    def __init__(self, cells: pd.DataFrame) -> None:
+        self.ratios = {
+            (row.first, row.second): portable.log(row.ratio, 2)
+            for row in cells.itertuples()
+        }
+        self.sides = [sorted(set(side)) for side in zip(*self.ratios, strict=True)]
+        first = cells.iloc[0]
+        self.ends = {k: first[k] for k in ("threads", "machine", "origin", "run")}
+
+    def at(self, first: float, second: float) -> float:
+        """The ratio at (first, second)."""
+        (a, b, right), (c, d, up) = (
+            _between(value, side)
+            for value, side in zip((first, second), self.sides, strict=True)
+        )
+        low = (1 - right) * self.ratios[a, c] + right * self.ratios[b, c]
+        high = (1 - right) * self.ratios[a, d] + right * self.ratios[b, d]
+        return portable.power(2, (1 - up) * low + up * high)
+
+
+def _between(value: float, sides: list[int]) -> tuple[int, int, float]:
+    """The neighbours of `value` in `sides`, and how far it is from one to the other."""
+    inside = min(max(value, sides[0]), sides[-1])
+    for low, high in pairwise(sides):
+        if low <= inside <= high:
+            at, start, end = (portable.log(v, 2) for v in (inside, low, high))
+            return low, high, (at - start) / (end - start)
+    return sides[0], sides[0], 0.0
 
 
 def _layers(roofline: pd.DataFrame) -> pd.DataFrame:
@@ -188,28 +220,14 @@ def _layers(roofline: pd.DataFrame) -> pd.DataFrame:
     return roofline[roofline.model.notna()]
 
 
-def _cell(layer: Any, cells: pd.DataFrame) -> tuple[str, int, int] | None:
-    """The nearest cell of the map; None for a kernel that is not on it."""
-    taps = layer.macs / layer.output  # weights behind each output
-    channels = layer.weight / taps
+def _shape(layer: Any) -> tuple[str, int, int] | None:
+    """(operator, first, second) as the map has them; None for another kernel."""
+    taps = layer.macs // layer.output  # weights behind each output
+    channels = layer.weight // taps
     if layer.kind == "linear":
-        sides = taps, channels
-    else:
-        pixels = layer.output / channels
-        inputs = 1.0 if layer.kind == "depthwise" else layer.input / pixels
-        if layer.kind == "conv" and taps / inputs not in _THREE:
-            return None
-        sides = channels, math.sqrt(pixels)
-    own = cells[cells.operator == layer.kind]
-    known = sorted(set(zip(own["first"].tolist(), own["second"].tolist(), strict=True)))
-    if not known:
+        return "linear", taps, channels
+    pixels = layer.output // channels
+    inputs = 1 if layer.kind == "depthwise" else layer.input / pixels
+    if layer.kind == "conv" and taps / inputs not in _THREE:
         return None
-
-    def apart(cell: tuple[int, int]) -> float:
-        # As on a logarithmic scale, without logarithms.
-        apart = 1.0
-        for mine, its in zip(sides, cell, strict=True):
-            apart *= max(mine / its, its / mine)
-        return apart
-
-    return (layer.kind, *min(known, key=apart))
+    return layer.kind, int(channels), math.isqrt(int(pixels))

@@ -55,8 +55,8 @@ def linear(inputs, outputs):
 
 CELLS = {
     "conv": [(16, 7), (16, 28), (64, 7), (64, 28)],
-    "depthwise": [(32, 14), (32, 56), (512, 14)],
-    "linear": [(64, 64), (512, 64), (64, 512)],
+    "depthwise": [(32, 14), (32, 56), (512, 14), (512, 56)],
+    "linear": [(64, 64), (512, 64), (64, 512), (512, 512)],
 }
 
 
@@ -77,25 +77,34 @@ def crossover():
 
 
 @pytest.mark.parametrize(
-    ("row", "cell"),
+    ("row", "shape"),
     [
-        (conv(16, 32), ("conv", 16, 28)),
-        (conv(32, 16, into=16, stride=2), ("conv", 16, 28)),
-        (conv(64, 8), ("conv", 64, 7)),
-        (conv(512, 7), ("conv", 64, 7)),
-        (depthwise(96, 56), ("depthwise", 32, 56)),
-        (depthwise(960, 7), ("depthwise", 512, 14)),
-        (linear(512, 100), ("linear", 512, 64)),
-        (linear(64, 10), ("linear", 64, 64)),
+        (conv(16, 32), ("conv", 16, 32)),
+        (conv(32, 16, into=16, stride=2), ("conv", 32, 16)),
+        (depthwise(96, 56), ("depthwise", 96, 56)),
+        (linear(512, 100), ("linear", 512, 100)),
     ],
 )
-def test_a_layer_lies_in_the_nearest_cell(row, cell):
+def test_a_layer_has_the_sides_of_its_operator(row, shape):
     (found,) = places(pd.DataFrame([row]), crossover()).itertuples()
-    assert (found.operator, found.first, found.second) == cell
-    # The faster engine's ratio, with its ends and without.
-    assert found.ratio == cell[1] + cell[2] / 1000
-    assert found.kernel_ratio == found.ratio + 0.5
+    assert (found.operator, found.first, found.second) == shape
     assert found.layers == 1 and found.ops_pct == 100
+
+
+@pytest.mark.parametrize("cell", CELLS["conv"])
+def test_on_a_cell_the_map_says_what_the_faster_engine_had(cell):
+    (found,) = places(pd.DataFrame([conv(*cell)]), crossover()).itertuples()
+    assert found.ratio == pytest.approx(cell[0] + cell[1] / 1000)
+    assert found.kernel_ratio == pytest.approx(found.ratio + 0.5)
+
+
+def test_between_cells_the_map_is_straight_in_logarithms():
+    (found,) = places(pd.DataFrame([conv(32, 14)]), crossover()).itertuples()
+    corners = [a + b / 1000 for a, b in CELLS["conv"]]
+    assert found.ratio == pytest.approx(math.prod(corners) ** (1 / 4))
+    # Beyond its edge it says what it says there.
+    (found,) = places(pd.DataFrame([conv(512, 4)]), crossover()).itertuples()
+    assert found.ratio == pytest.approx(64.007)
 
 
 @pytest.mark.parametrize(
@@ -115,16 +124,20 @@ def test_other_kernels_are_not_on_the_map(row):
     )
 
 
-def test_layers_of_one_cell_are_counted_together():
-    rows = [conv(16, 32), conv(16, 30), conv(64, 8), linear(64, 10)]
+def test_layers_of_one_shape_are_counted_together():
+    rows = [conv(16, 28), conv(16, 28), conv(64, 7), linear(64, 64)]
     made = places(pd.DataFrame(rows), crossover())
     assert list(made.layers) == [2, 1, 1]
     assert sum(made.ops_pct) == pytest.approx(100)
     quoted = numbers({"speed_places.csv": made})
     key = "speed.net.map.conv"
     assert quoted[f"{key}.layers"].value == 3
-    assert quoted[f"{key}.ends_least"].value == 16.028
-    assert quoted[f"{key}.kernel_most"].value == 64.507
+    assert quoted[f"{key}.ends_least"].value == pytest.approx(16.028)
+    assert quoted[f"{key}.kernel_most"].value == pytest.approx(64.507)
+    operations = [2 * 28**2 * 16 * 16 * 9, 7**2 * 64 * 64 * 9]
+    time = operations[0] / 16.028 + operations[1] / 64.007
+    gain = quoted[f"{key}.ends_gain"].value
+    assert gain == pytest.approx(sum(operations) / time)
     assert quoted[f"{key}.ops"].runs == ("c" * 64, "r" * 64)
 
 
