@@ -45,7 +45,10 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
         if name in tables:
             quoted |= _routes(whole(tables[name]))
     if "speed.csv" in tables:
-        quoted |= _goals(whole(tables["speed.csv"]))
+        speed = whole(tables["speed.csv"])
+        quoted |= _goals(speed)
+        machines = "; ".join(sorted(set(speed.machine)))
+        quoted[f"{NAME}.machine"] = Number(machines, runs=columns.runs(speed))
     if {"speed.csv", "speed_breakdown.csv"} <= set(tables):
         quoted |= _spent(whole(tables["speed.csv"]), tables["speed_breakdown.csv"])
     if "speed_roofline.csv" in tables:
