@@ -18,6 +18,7 @@ from qstudy.claims.deck_guide import AGAINST, SELECTION, TABLE
 from qstudy.claims.ledger import Claim, Evidence, Finding, judge, judge_control
 from qstudy.claims.papers import ESSER, JACOB, PYTORCH, WHITEPAPER, WU
 from qstudy.claims.papers_static import NAGEL, NVIDIA, WU_SWEEPS
+from qstudy.claims.speed import LARGER
 from qstudy.report.numbers import format_number
 from qstudy.report.tables import read_csv
 from qstudy.spec import Number, RunRecord
@@ -26,6 +27,7 @@ FILE = "claims.csv"
 PREFIX = "ledger."
 GROUPS: Mapping[str, tuple[Claim, ...]] = {
     "The deck: its three results": RESULTS,
+    "Speed on larger networks": LARGER,
     "The deck: types of quantization": TYPES,
     "The deck: selection guide": SELECTION,
     "The deck: modes": TABLE,

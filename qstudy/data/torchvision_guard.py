@@ -10,6 +10,8 @@ done.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,17 +31,46 @@ def import_torchvision() -> ModuleType:
 
     Raises ModuleNotFoundError where torchvision is not installed.
     """
-    global _defined
-    if "torchvision" not in sys.modules and not _library_loads():
-        import torch
-
-        if _defined is None:
-            _defined = torch.library.Library("torchvision", "DEF")
-            for schema in SCHEMAS:
-                _defined.define(schema)
-    import torchvision
+    with guarded():
+        import torchvision
 
     return torchvision
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Whoever imports torchvision in this block, at any depth, gets a usable one.
+
+    Nothing is asked or defined before somebody does.
+    """
+    watch = _Watch()
+    sys.meta_path.insert(0, watch)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(watch)
+
+
+class _Watch:
+    """An import finder that finds nothing, but sees torchvision asked for."""
+
+    asked = False
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        # Whether the library loads is asked by looking for torchvision once more.
+        if name == "torchvision" and not self.asked:
+            self.asked = True
+            _define_what_lacks()
+
+
+def _define_what_lacks() -> None:
+    global _defined
+    if _defined is None and not _library_loads():
+        import torch
+
+        _defined = torch.library.Library("torchvision", "DEF")
+        for schema in SCHEMAS:
+            _defined.define(schema)
 
 
 def _library_loads() -> bool:

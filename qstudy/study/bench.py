@@ -26,15 +26,17 @@ if TYPE_CHECKING:
 
 FACTORY = "qstudy.methods.routes.timed:timed_forward"
 EAGER = "fp32:eager"
+# Of a column with the names of routes, two blanks behind the longest included.
+_WIDE = 26
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """How long to time: fresh processes, rounds in each, seconds for all of them."""
 
-    processes: int = latency.PROCESSES
+    processes: int = 3
     rounds: int = 30
-    seconds: float = 6.0
+    seconds: float = 5.0
     warmup_seconds: float = 0.4
 
 
@@ -92,13 +94,13 @@ def bench(
 ) -> Report:
     """Time `model` along every route that takes it, and say what holds int8 back.
 
-    `model` is an nn.Module, or "module:function" that gives one; a module is handed to
-    other processes, so its classes must be importable there. `example` (B, ...) is
-    float32; only its shape matters, for values are drawn from a seed, and so are the
-    calibration batches: SQNR and agreement are of such inputs. `threads` are torch's by
-    default. Raises ValueError, in one line, for an input that does not fit, threads
-    that the machine has not, a route that is not there, or a network that no other
-    process can be given.
+    `model` is an nn.Module, or "module:function" that gives one. A module is handed to
+    other processes as data: they must be able to import its classes, and it may hold
+    plain values, tensors and modules alone. `example` (B, ...) is float32; only its
+    shape matters, for values are drawn from a seed, and so are the calibration batches:
+    SQNR and agreement are of such inputs. `threads` are torch's by default. Raises
+    ValueError, in one line, for an input that does not fit, threads that the machine
+    has not, a route that is not there, or a network that no other process can be given.
     """
     import torch
 
@@ -124,6 +126,8 @@ def bench(
         told = handover.hand_over(network, Path(folder), place=place)
         shape = tuple(example.shape)
         source = timed.source(told, shape=shape, folder=Path(folder))
+        if not place:
+            handover.check_alike(network, source.network, source.example)
         with warnings.catch_warnings():
             # What engines remark about a network is in the reasons, or in no one's way.
             warnings.simplefilter("ignore")
@@ -234,17 +238,17 @@ def as_text(report: Report) -> str:
         f"{report.processes} processes, {report.machine}",
         *report.notes,
         "",
-        f"{'route':<26}{'ms':>8}  {'95 %':<17}{'× eager':>9}  {'× best fp32':<22}"
+        f"{'route':<{_WIDE}}{'ms':>8}  {'95 %':<17}{'× eager':>9}  {'× best fp32':<22}"
         f"{'SQNR':>6}{'top-1':>7}{'MiB':>8}",
     ]
     timed = [row for row in report.rows if not row.refused]
     lines += [_line(row, report.best_fp32) for row in timed]
     lines += ["", "kernels that multiply or round, in one call:"]
-    lines += [f"  {row.route:<24}{_kernels(row)}" for row in timed]
+    lines += [f"  {row.route:<{_WIDE}}{_kernels(row)}" for row in timed]
     refused = [row for row in report.rows if row.refused]
     if refused:
         lines += ["", "refused:"]
-        lines += [f"  {row.route:<24}{row.refused}" for row in refused]
+        lines += [f"  {row.route:<{_WIDE}}{row.refused}" for row in refused]
     return "\n".join([*lines, "", report.sentence])
 
 
@@ -254,7 +258,7 @@ def _line(row: Row, best: str) -> str:
     against = _against(row, best)
     sqnr = "exact" if row.sqnr is None else f"{row.sqnr:.0f} dB"
     return (
-        f"{row.route:<26}{row.ms.value:>8.2f}  {ends:<17}{eager:>9}  {against:<22}"
+        f"{row.route:<{_WIDE}}{row.ms.value:>8.2f}  {ends:<17}{eager:>9}  {against:<22}"
         f"{sqnr:>6}{row.agreement:>7.0%}{row.size_mib:>8.2f}"
     )
 

@@ -241,7 +241,7 @@ def bench_command(
     ] = "",
     processes: Annotated[
         int, typer.Option(help="Fresh processes that the times come from.")
-    ] = 5,
+    ] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Time your own network along every route; say what holds its int8 back."""

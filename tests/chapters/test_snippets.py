@@ -10,7 +10,9 @@ from torch import nn
 
 from qstudy.models.resnet import resnet
 from qstudy.report import numbers
+from qstudy.study.bench import Timing
 from qstudy.study.tree import repository
+from tests.methods.routes import networks
 
 
 def snippets(name):
@@ -164,3 +166,69 @@ def test_a_ratio_is_not_followed_by_times():
         text = page.read_text(encoding="utf-8")
         for key in re.findall(r"\{q\}`([^`]+)`\s+times\b", text):
             assert quoted[numbers.split_key(key)[0]].unit != "×", f"{page.name}: {key}"
+
+
+# ---- from one API to the next
+
+
+@pytest.fixture(scope="module")
+def moved():
+    """The names that the page's snippets leave, one after the other."""
+    text = (repository() / "chapters" / "migration.md").read_text(encoding="utf-8")
+    parts = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = dict(zip(("net", "eager", "pt2e", "ort", "openvino"), parts, strict=True))
+    torch.manual_seed(0)
+    made = {}
+    exec(names["net"], made)
+    return names, made
+
+
+def as_fp32(made):
+    """That the answers of a snippet are fp32's, but for rounding."""
+    with torch.inference_mode():
+        both = [made["logits"].flatten(), made["model"](made["images"]).flatten()]
+    assert not torch.equal(*both)
+    assert torch.corrcoef(torch.stack(both))[0, 1].item() > 0.97
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_migration_eager(moved):
+    if "x86" not in torch.backends.quantized.supported_engines:
+        pytest.skip("torch has no engine x86 on this machine")
+    snippets, made = moved
+    exec(snippets["eager"], made)
+    as_fp32(made)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
+def test_migration_pt2e(moved):
+    pytest.importorskip("torchao", reason="the extra `engines` is not installed")
+    snippets, made = moved
+    exec(snippets["pt2e"], made)
+    as_fp32(made)
+    with pytest.raises(AssertionError, match="nothing was quantized"):
+        exec(snippets["pt2e"].replace("pt2e.convert_pt2e(prepared)", "graph"), made)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_migration_onnx_runtime_and_openvino(moved):
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra `engines` is not installed")
+    snippets, made = moved
+    exec(snippets["ort"], made)
+    as_fp32(made)
+    for package in ("openvino", "nncf"):
+        pytest.importorskip(package, reason="the extra `engines` is not installed")
+    exec(snippets["openvino"], made)
+    as_fp32(made)
+
+
+def test_bench_of_your_own_model():
+    (code,) = snippets("speed")
+    few = 'threads=1, routes=["fp32:eager", "int8:x86"], timing=tiny, progress=False'
+    tiny = Timing(processes=1, rounds=3, seconds=0.2, warmup_seconds=0.05)
+    names = {"model": networks.plain_cnn(), "tiny": tiny}
+    exec(code.replace("threads=1", few), names)
+    assert [row.route for row in names["report"].rows] == ["fp32:eager", "int8:x86"]
+    assert "int8:x86" in names["report"].sentence

@@ -439,5 +439,5 @@ def test_readme_and_front_page_show_the_same_rows_of_the_ledger():
 def test_pages_of_the_guide_are_in_the_book():
     toc = yaml.safe_load((repository() / "_toc.yml").read_text())
     files = {c["file"] for part in toc["parts"] for c in part["chapters"]}
-    for name in ("claims", "guide", "slow", "elsewhere"):
+    for name in ("claims", "guide", "slow", "migration", "elsewhere"):
         assert f"chapters/{name}" in files

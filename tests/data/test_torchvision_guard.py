@@ -73,3 +73,29 @@ def test_without_the_guard_the_broken_case_fails():
     done = run(COMMON + BROKEN + "import torchvision")
     assert done.returncode != 0
     assert "torchvision::nms does not exist" in done.stderr
+
+
+def test_whoever_imports_it_in_a_guarded_block_gets_a_usable_one():
+    script = """
+before = list(sys.meta_path)
+with guard.guarded():
+    assert guard._defined is None and "torchvision" not in sys.modules
+    import torchvision.models
+assert sys.meta_path == before and guard._defined is not None
+assert torchvision.models.resnet18(weights=None) is not None
+"""
+    done = run(COMMON + BROKEN + script)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_guarded_block_that_does_not_import_it_costs_nothing():
+    script = """
+def load_library(path):
+    raise AssertionError("asked without need")
+torch.ops.load_library = load_library
+with guard.guarded():
+    import json
+assert guard._defined is None and "torchvision" not in sys.modules
+"""
+    done = run(COMMON + script)
+    assert done.returncode == 0, done.stderr

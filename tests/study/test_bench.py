@@ -1,6 +1,7 @@
 """The reader's tool: five networks that the study does not use, and bad calls."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 import qstudy
 from qstudy.measure import conditions
 from qstudy.measure.statistics import Interval
+from qstudy.methods import routes
 from qstudy.study import bench
 from qstudy.study.bench import Report, Row, Timing
 from tests.methods.routes import networks
@@ -73,7 +75,8 @@ def test_a_module_that_no_process_can_be_given_is_refused():
 
     with pytest.raises(ValueError, match=r"put it into a file and give 'module:funct"):
         report_of(Local(4, 2), (4,))
-    with pytest.raises(ValueError, match=r"cannot be handed to another process"):
+    words = r"handed to another process \(_Holding\.holds\[1\] is of class Interval"
+    with pytest.raises(ValueError, match=words):
         report_of(_Holding(), (4,))
 
 
@@ -149,3 +152,29 @@ def test_a_ratio_whose_interval_holds_1_is_not_resolved():
         rows=(row,),
     )
     assert "not resolved" in str(report) and "2 quantized::linear" in str(report)
+
+
+def test_columns_are_wider_than_the_longest_route():
+    longest = max(map(len, routes.ROUTES))
+    assert longest + 2 <= bench._WIDE
+    one = Interval(1.0, 0.9, 1.1, 5)
+    rows = tuple(
+        Row(route=name, ms=one, kernels={"aten::mm": 1}) for name in routes.ROUTES
+    )
+    text = str(
+        Report(
+            model="net",
+            shape=(1, 4),
+            threads=1,
+            processes=5,
+            machine="a machine",
+            load=0.0,
+            notes=(),
+            best_fp32="fp32:eager",
+            sentence="Said.",
+            rows=rows,
+        )
+    )
+    for name in routes.ROUTES:
+        assert f"{name} " in text
+        assert re.search(rf"^  {name} {{2,}}1 aten::mm$", text, re.MULTILINE)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.patches import Rectangle
 
-from qstudy.experiments.speed.numbers import best_engine
+from qstudy.experiments.speed.figures_routes import METHODS, TITLES
+from qstudy.experiments.speed.selection import best_engine
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 from qstudy.report.numbers import counted
 
-_METHODS = {"fp32": "fp32", "bf16": "bf16", "int8": "static_int8"}
 # Light enough for black digits; the digits and a mark say it too.
 _COLOURS = {"wins": "#9ecae1", "ties": "#eeeeee", "loses": "#fdae6b"}
 _MARKS = {"wins": "", "ties": "≈", "loses": "↓"}
+_NAMES = {"conv": "3 × 3 conv", "depthwise": "depthwise", "linear": "linear"}
 _SIDES = {
     "conv": ("channels", "image side"),
     "depthwise": ("channels", "image side"),
@@ -21,19 +22,19 @@ _SIDES = {
 }
 
 
-def roofline_figure(roofline: pd.DataFrame, speed: pd.DataFrame) -> Figure:
+def roofline_figure(roofline: pd.DataFrame, every: pd.DataFrame) -> Figure:
     """Each network's best form of each precision under the processor's roofs."""
     threads = roofline.threads.min()
     rows = roofline[roofline.threads == threads]
     memory = rows[(rows.kind == "level") & (rows.layer == "memory")].gb_s.iloc[0]
     peaks = rows[rows.kind == "peak"].set_index("precision").gops
-    points = _points(rows, speed[speed.threads == threads])
+    points = every[every.threads == threads]
     figure, axis = style.new_figure(height=3.8)
     low = min(points.intensity.min(), (peaks / memory).min()) / 2
     high = max(points.intensity.max(), (peaks / memory).max()) * 2
     for precision, peak in peaks.items():
         knee = peak / memory
-        colour = style.method(_METHODS[precision]).colour
+        colour = style.method(METHODS[precision]).colour
         axis.plot([low, knee, high], [low * memory, peak, peak], color=colour)
         axis.annotate(
             f"{precision} peak {peak:,.0f} Gop/s",
@@ -48,12 +49,12 @@ def roofline_figure(roofline: pd.DataFrame, speed: pd.DataFrame) -> Figure:
             row.intensity,
             row.gops,
             linestyle="none",
-            **style.method_style(_METHODS[row.precision]) | {"label": None},
+            **style.method_style(METHODS[row.precision]) | {"label": None},
         )
         axis.annotate(
-            row.model,
+            TITLES.get(row.model, row.model),
             (row.intensity, row.gops),
-            xytext=(5, -9),
+            xytext=(5, 5) if row.precision == "int8" else (5, -9),
             textcoords="offset points",
             fontsize=7,
         )
@@ -62,52 +63,24 @@ def roofline_figure(roofline: pd.DataFrame, speed: pd.DataFrame) -> Figure:
     axis.set_xlim(low, high)
     axis.set_xlabel("operations a byte that must move [op/B], logarithmic")
     axis.set_ylabel("speed [Gop/s], logarithmic (up is better)")
-    reached = points.assign(share=100 * points.gops / points.precision.map(peaks))
-    int8 = reached[reached.precision == "int8"]
+    int8 = points[points.precision == "int8"]
     said = "; ".join(
-        f"{r.model} {r.precision} {r.share:.0f} %" for r in reached.itertuples()
+        f"{r.model} {r.precision} {r.peak_pct:.0f} %" for r in points.itertuples()
     )
-    best = int8.loc[int8.share.idxmax()] if len(int8) else reached.iloc[0]
+    best = int8.loc[int8.peak_pct.idxmax()] if len(int8) else points.iloc[0]
     return Figure(
         name="speed_roofline",
         figure=figure,
-        data=reached,
+        data=points,
         alt=f"Share of the peak that each network's best form reaches: {said}.",
         caption=(
-            f"Of the {best.precision} peak, {best.model} reaches {best.share:.0f} %, "
-            f"the most. Sloped: what memory could feed, {memory:.0f} GB/s. Whole "
-            f"networks, one image, {counted(int(threads), 'thread')}, on "
+            f"Of the {best.precision} peak, {TITLES.get(best.model, best.model)} "
+            f"reaches {best.peak_pct:.0f} %, the most. Sloped: what memory could feed, "
+            f"{memory:.0f} GB/s. The fastest of each precision, whole networks, one "
+            f"image, {counted(int(threads), 'thread')}, on "
             f"{rows.machine.iloc[0]}."
         ),
     )
-
-
-def _points(rows: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
-    """A row a (network, precision): intensity, and Gop/s of its fastest route."""
-    layers = rows[rows.model.notna()]
-    timed = speed[(speed.batch == 1) & (speed.baseline == "eager_fp32")]
-    made = []
-    for (model, precision), group in layers.groupby(["model", "precision"], sort=False):
-        own = timed[(timed.model == model) & (timed.precision == precision)]
-        if own.empty:
-            continue
-        best = own.loc[own.ms.idxmin()]
-        operations = 2 * int(group.macs.sum())
-        made.append(
-            {
-                "model": model,
-                "precision": precision,
-                "candidate": best.candidate,
-                "intensity": operations / int(group.bytes.sum()),
-                "ms": best.ms,
-                "gops": operations / (best.ms * 1e6),
-                "bound_ms": sum(group.bound_ms.tolist()),
-                "machine": best.machine,
-                "origin": best.origin,
-                "run": best.run,
-            }
-        )
-    return pd.DataFrame(made)
 
 
 def crossover_figure(frame: pd.DataFrame) -> Figure:
@@ -115,10 +88,10 @@ def crossover_figure(frame: pd.DataFrame) -> Figure:
     best = best_engine(frame)
     rows = best[best.form == "with ends"]
     panels = list(rows.groupby(["operator", "batch"], sort=False))
-    columns = 2
+    columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure, axes = style.new_figure(
-        rows=lines, columns=columns, height=0.6 + 2.0 * lines, squeeze=False
+        rows=lines, columns=columns, height=0.4 + 2.0 * lines, squeeze=False
     )
     for axis in axes.ravel()[len(panels) :]:
         axis.set_axis_off()
@@ -150,7 +123,8 @@ def crossover_figure(frame: pd.DataFrame) -> Figure:
         horizontal, vertical = _SIDES[operator]
         axis.set_xlabel(horizontal, fontsize=8)
         axis.set_ylabel(vertical, fontsize=8)
-        axis.set_title(f"{operator}, batch {batch}", fontsize=9, loc="left")
+        axis.tick_params(labelsize=8)
+        axis.set_title(f"{_NAMES[operator]}, batch {batch}", fontsize=9, loc="left")
     total, one = sum(counts.values()), rows.iloc[0]
     return Figure(
         name="speed_crossover",

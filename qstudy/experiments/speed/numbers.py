@@ -8,6 +8,7 @@ import pandas as pd
 
 from qstudy.experiments import columns
 from qstudy.experiments.speed.grid import NAME
+from qstudy.experiments.speed.selection import best_engine, fastest, whole
 from qstudy.spec import Number
 
 # (model, baseline): the ratio that the fastest int8 of PyTorch should reach, one image,
@@ -21,41 +22,44 @@ GOALS = {
     ("mobilenet_v2", "openvino_int8"): 1.0,
 }
 GOAL_SETTING = (1, 2)  # batch, threads
+PARTS = {
+    "kernels": "kernels that multiply",
+    "rounding": "quantize and dequantize",
+    "other": "operators that do not multiply",
+    "framework": "calls between operators",
+}
 
 
 def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     """speed.<model>.<route>.<baseline>_b<batch>_t<threads>, .ms_ and .sqnr of each.
 
     Routes of whole runs alone; "int8" and "torch_int8" are the fastest of all engines
-    and of PyTorch's, with their names in .route_. speed.goal.<model>_<baseline>: the
-    goal, what was reached, and the verdict. speed.peak.*, speed.crossover.*.
+    and of PyTorch's, with their names in .route_; "best_fp32" and the like stand for
+    the fastest of a precision. speed.<model>_<baseline>: a goal, what was reached, and
+    the verdict; speed.goals: how many there are, and hold. speed.<model>.spent.*,
+    .roof.* and .map.*: where time goes, under the roofs, on the map. speed.peak.*,
+    speed.crossover.*.
     """
     quoted: dict[str, Number] = {}
     for name in ("speed.csv", "speed_zoo.csv"):
         if name in tables:
             quoted |= _routes(whole(tables[name]))
     if "speed.csv" in tables:
-        quoted |= _goals(whole(tables["speed.csv"]))
+        speed = whole(tables["speed.csv"])
+        quoted |= _goals(speed)
+        machines = "; ".join(sorted(set(speed.machine)))
+        quoted[f"{NAME}.machine"] = Number(machines, runs=columns.runs(speed))
+    if {"speed.csv", "speed_breakdown.csv"} <= set(tables):
+        quoted |= _spent(whole(tables["speed.csv"]), tables["speed_breakdown.csv"])
     if "speed_roofline.csv" in tables:
         quoted |= _peaks(tables["speed_roofline.csv"])
+    if "speed_points.csv" in tables:
+        quoted |= _points(tables["speed_points.csv"])
     if "speed_crossover.csv" in tables:
         quoted |= _crossover(tables["speed_crossover.csv"])
+    if "speed_places.csv" in tables:
+        quoted |= _places(tables["speed_places.csv"])
     return quoted
-
-
-def whole(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of speed.csv, each setting's run of the most routes; others are quick ones."""
-    most = frame.groupby(["model", "batch", "threads"]).routes.transform("max")
-    return frame[frame.routes == most]
-
-
-def fastest(frame: pd.DataFrame, *, torch_alone: bool = False) -> pd.DataFrame:
-    """The rows of the fastest int8 of each setting, one a baseline."""
-    rows = frame[frame.precision == "int8"]
-    if torch_alone:
-        rows = rows[rows.engine == "torch"]
-    least = rows.groupby(["model", "batch", "threads"]).ms.transform("min")
-    return rows[rows.ms == least]
 
 
 def verdict(low: float, high: float, goal: float) -> str:
@@ -67,22 +71,43 @@ def verdict(low: float, high: float, goal: float) -> str:
 
 def _routes(frame: pd.DataFrame) -> dict[str, Number]:
     quoted = {}
-    named = [(row.candidate.replace(":", "_"), row) for row in frame.itertuples()]
-    for short, alone in (("int8", False), ("torch_int8", True)):
-        named += [
-            (short, row) for row in fastest(frame, torch_alone=alone).itertuples()
-        ]
-    for short, row in named:
-        key, setting = f"{NAME}.{row.model}.{short}", f"b{row.batch}_t{row.threads}"
-        quoted[f"{key}.{row.baseline}_{setting}"] = columns.number(row, "ratio", "×")
-        quoted[f"{key}.ms_{setting}"] = columns.number(row, "ms", "ms")
-        if short in ("int8", "torch_int8"):
-            quoted[f"{key}.route_{setting}"] = Number(row.candidate, runs=(row.run,))
-        if not pd.isna(row.sqnr_db):
-            quoted[f"{key}.sqnr_{setting}"] = Number(
-                row.sqnr_db, "dB", 1, runs=(row.run,)
-            )
+    for row in frame.itertuples():
+        quoted |= _route(row, row.candidate.replace(":", "_"))
+    for short, rows in _shortcuts(frame):
+        for row in rows.itertuples():
+            quoted |= _route(row, short)
+            key = f"{NAME}.{row.model}.{short}.route_b{row.batch}_t{row.threads}"
+            quoted[key] = Number(row.candidate, runs=(row.run,))
     return quoted
+
+
+def _route(row: Any, short: str) -> dict[str, Number]:
+    key, setting = f"{NAME}.{row.model}.{short}", f"b{row.batch}_t{row.threads}"
+    quoted = {
+        f"{key}.{row.baseline}_{setting}": columns.number(row, "ratio", "×"),
+        f"{key}.ms_{setting}": columns.number(row, "ms", "ms"),
+    }
+    for name, value, unit, digits in (
+        ("sqnr", row.sqnr_db, "dB", 1),
+        ("size", row.size_mib, "MiB", 1),
+    ):
+        if not pd.isna(value):  # SQNR has none where no bit differs
+            number = Number(value, unit, digits, runs=(row.run,))
+            quoted[f"{key}.{name}_{setting}"] = number
+    return quoted
+
+
+def _shortcuts(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The fastest of all engines and of torch's, int8 and the fastest of each float."""
+    return [
+        ("int8", fastest(frame)),
+        ("torch_int8", fastest(frame, torch_alone=True)),
+        *(
+            (f"{whose}_{precision}", fastest(frame, precision=precision, torch_alone=t))
+            for precision in ("fp32", "bf16")
+            for whose, t in (("best", False), ("torch", True))
+        ),
+    ]
 
 
 def _goals(frame: pd.DataFrame) -> dict[str, Number]:
@@ -90,14 +115,47 @@ def _goals(frame: pd.DataFrame) -> dict[str, Number]:
     rows = fastest(frame, torch_alone=True)
     batch, threads = GOAL_SETTING
     rows = rows[(rows.batch == batch) & (rows.threads == threads)]
+    judged, held, runs = 0, 0, set()
     for (model, baseline), goal in GOALS.items():
         found = rows[(rows.model == model) & (rows.baseline == baseline)]
         key = f"{NAME}.{model}_{baseline}"
         quoted[f"{key}.goal"] = Number(goal, "×", 1)
         for row in found.itertuples():
+            told = verdict(row.ratio_lo, row.ratio_hi, goal)
             quoted[f"{key}.reached"] = columns.number(row, "ratio", "×")
-            quoted[f"{key}.verdict"] = Number(
-                verdict(row.ratio_lo, row.ratio_hi, goal), runs=(row.run,)
+            quoted[f"{key}.verdict"] = Number(told, runs=(row.run,))
+            judged, held = judged + 1, held + (told == "holds")
+            runs.add(row.run)
+    if judged:
+        for name, count in (("judged", judged), ("held", held)):
+            quoted[f"{NAME}.goals.{name}"] = Number(
+                count, "", 0, runs=tuple(sorted(runs))
+            )
+    return quoted
+
+
+def _spent(speed: pd.DataFrame, breakdown: pd.DataFrame) -> dict[str, Number]:
+    """Shares of the fastest int8 of PyTorch, and the largest beside its kernels."""
+    quoted = {}
+    rows = fastest(speed, torch_alone=True).drop_duplicates(
+        ["model", "batch", "threads"]
+    )
+    for row in rows.itertuples():
+        found = breakdown[
+            (breakdown.run == row.run) & (breakdown.candidate == row.candidate)
+        ]
+        setting = f"b{row.batch}_t{row.threads}"
+        for spent in found.itertuples():
+            shares = {part: getattr(spent, f"{part}_pct") for part in PARTS}
+            key = f"{NAME}.{row.model}.spent"
+            for part, share in shares.items():
+                quoted[f"{key}.{part}_{setting}"] = Number(
+                    share, "%", 0, runs=(row.run,)
+                )
+            shares.pop("kernels")
+            largest = max(shares, key=lambda part: shares[part])
+            quoted[f"{key}.largest_{setting}"] = Number(
+                f"{PARTS[largest]}, {shares[largest]:.0f} %", runs=(row.run,)
             )
     return quoted
 
@@ -114,6 +172,29 @@ def _peaks(frame: pd.DataFrame) -> dict[str, Number]:
         quoted[f"{NAME}.peak.{key}_t{row.threads}"] = Number(
             value, unit, 0, runs=(row.run,)
         )
+    for threads, rows in frame[frame.kind == "peak"].groupby("threads"):
+        rates = rows.set_index("precision").gops
+        for precision in rates.index.drop("fp32"):
+            quoted[f"{NAME}.peak.{precision}_over_fp32_t{threads}"] = Number(
+                rates[precision] / rates["fp32"], "×", 2, runs=columns.runs(rows)
+            )
+    return quoted
+
+
+def _points(frame: pd.DataFrame) -> dict[str, Number]:
+    quoted = {}
+    for row in frame.itertuples():
+        key = f"{NAME}.{row.model}.roof"
+        runs = columns.runs(row, compared=True)
+        for name, value, unit, digits in (
+            ("peak", row.peak_pct, "%", 0),
+            ("reached", row.reached_pct, "%", 0),
+            ("memory", row.memory_pct, "%", 0),
+            ("bound", row.bound_ms, "ms", 2),
+        ):
+            quoted[f"{key}.{row.precision}_{name}_t{row.threads}"] = Number(
+                value, unit, digits, runs=runs
+            )
     return quoted
 
 
@@ -128,18 +209,40 @@ def _crossover(frame: pd.DataFrame) -> dict[str, Number]:
             "loses": int((group.ratio_hi < 1).sum()),
         }
         counts["ties"] = len(group) - sum(counts.values())
+        setting, runs = f"b{batch}_t{threads}", columns.runs(group)
         for name, count in counts.items():
-            quoted[f"{key}.{name}_b{batch}_t{threads}"] = Number(
-                count, "", 0, n=len(group), runs=columns.runs(group)
+            quoted[f"{key}.{name}_{setting}"] = Number(
+                count, "", 0, n=len(group), runs=runs
+            )
+        for name, place in (
+            ("least", group.ratio.idxmin()),
+            ("most", group.ratio.idxmax()),
+        ):
+            quoted[f"{key}.{name}_{setting}"] = columns.number(
+                group.loc[place], "ratio", "×"
             )
     return quoted
 
 
-def best_engine(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of speed_crossover.csv, the faster engine of each shape and form, whole runs."""
-    setting = ["operator", "batch", "threads"]
-    most = frame.groupby(setting).shapes.transform("max")
-    rows = frame[frame.shapes == most]
-    place = [*setting, "first", "second", "form"]
-    least = rows.groupby(place).ms.transform("min")
-    return rows[rows.ms == least].drop_duplicates(place)
+def _places(frame: pd.DataFrame) -> dict[str, Number]:
+    """What the map says of each network's layers, by operator.
+
+    `gain`: of all of them together where fp32 takes as long as it has operations.
+    """
+    quoted = {}
+    for (model, operator), group in frame.groupby(["model", "operator"], sort=False):
+        key = f"{NAME}.{model}.map.{operator}"
+        runs = columns.runs(group, compared=True)
+        share = group.ops_pct.tolist()
+        quoted[f"{key}.ops"] = Number(sum(share), "%", 0, runs=runs)
+        quoted[f"{key}.layers"] = Number(int(group.layers.sum()), "", 0, runs=runs)
+        for name, column in (("ends", "ratio"), ("kernel", "kernel_ratio")):
+            values = group[column].tolist()
+            time = sum(ops / ratio for ops, ratio in zip(share, values, strict=True))
+            for which, value in (
+                ("least", min(values)),
+                ("most", max(values)),
+                ("gain", sum(share) / time),
+            ):
+                quoted[f"{key}.{name}_{which}"] = Number(value, "×", 2, runs=runs)
+    return quoted

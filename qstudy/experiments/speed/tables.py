@@ -9,9 +9,10 @@ import pandas as pd
 
 from qstudy.experiments import columns, timing
 from qstudy.experiments.speed.grid import CANDIDATES
+from qstudy.experiments.speed.selection import whole
+from qstudy.experiments.speed.tables_places import places, points, roofline_table
 from qstudy.spec import RunRecord
 
-ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
 PARTS = ("kernels", "rounding", "other", "framework")
 _OTHER_ENGINES = {
     "onnxruntime": "onnxruntime",
@@ -25,7 +26,8 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
 
     speed_breakdown.csv: where a route spends its time. speed_refused.csv: the routes
     that did not take a network, and why. speed_roofline.csv: peaks, then layers.
-    speed_crossover.csv: a row a shape and int8 form. A table without rows is left out.
+    speed_crossover.csv: a row a shape and int8 form. speed_points.csv and _places.csv:
+    each network under the roofs and on the map. A table without rows is left out.
     """
     by_task: dict[str, list[RunRecord]] = {}
     for record in records:
@@ -36,9 +38,15 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         "speed_zoo.csv": _routes(by_task.get("zoo", [])),
         "speed_breakdown.csv": _breakdown(routed),
         "speed_refused.csv": _refused(routed),
-        "speed_roofline.csv": _roofline(by_task.get("roofline", [])),
+        "speed_roofline.csv": roofline_table(by_task.get("roofline", [])),
         "speed_crossover.csv": _crossover(by_task.get("crossover", [])),
     }
+    if len(made["speed_roofline.csv"]):
+        speed, crossover = made["speed.csv"], made["speed_crossover.csv"]
+        if len(speed):
+            made["speed_points.csv"] = points(made["speed_roofline.csv"], whole(speed))
+        if len(crossover):
+            made["speed_places.csv"] = places(made["speed_roofline.csv"], crossover)
     return {name: frame for name, frame in made.items() if len(frame)}
 
 
@@ -145,73 +153,6 @@ def _refused(records: list[RunRecord]) -> pd.DataFrame:
         if f"refused/{name}" in record.values
     ]
     return _sorted(rows, ["model", "threads", "batch", "routes", "candidate"])
-
-
-def _roofline(records: list[RunRecord]) -> pd.DataFrame:
-    """Peaks as rows of kind "peak", bandwidths "level", layers "conv" and the like.
-
-    A layer's `bound_ms` is the shortest time that the peak and the bandwidth of memory
-    allow, `intensity` its operations a byte; both by precision.
-    """
-    rows = []
-    for record in records:
-        ends = {
-            "threads": record.spec.params["threads"],
-            "machine": record.machine,
-            "origin": record.origin,
-            "run": record.spec.key,
-        }
-        peaks = _under(record, "peak")
-        bandwidths = _under(record, "bandwidth")
-        for name, rate in peaks.items():
-            rows.append({"kind": "peak", "precision": name, "gops": rate, **ends})
-        for name, rate in bandwidths.items():
-            rows.append({"kind": "level", "layer": name, "gb_s": rate, **ends})
-        for layer in _layers(record):
-            elements = sum(layer.pop(k) for k in ("input", "weight", "output"))
-            operations = 2 * layer["macs"]
-            for precision, peak in peaks.items():
-                moved = ELEMENT_BYTES[precision] * elements
-                arithmetic = operations / (peak * 1e6)
-                memory = moved / (bandwidths["memory"] * 1e6)
-                rows.append(
-                    {
-                        **layer,
-                        "precision": precision,
-                        "bytes": moved,
-                        "intensity": operations / moved,
-                        "bound_ms": max(arithmetic, memory),
-                        "bound_by": "peak" if arithmetic >= memory else "memory",
-                        **ends,
-                    }
-                )
-    frame = pd.DataFrame(rows)
-    if frame.empty:
-        return frame
-    first = ["threads", "kind", "model", "number", "layer", "precision"]
-    frame = frame.reindex(columns=[*first, *(c for c in frame if c not in first)])
-    return frame.reset_index(drop=True)
-
-
-def _under(record: RunRecord, group: str) -> dict[str, float]:
-    start = f"{group}/"
-    return {
-        key.removeprefix(start): value.value
-        for key, value in record.values.items()
-        if key.startswith(start)
-    }
-
-
-def _layers(record: RunRecord) -> Iterable[dict[str, Any]]:
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    for key, value in record.values.items():
-        if key.startswith("layer/"):
-            _, model, number, field = key.split("/")
-            row = found.setdefault(
-                (model, int(number)), {"model": model, "number": int(number)}
-            )
-            row["layer" if field == "name" else field] = value.value
-    return found.values()
 
 
 def _crossover(records: list[RunRecord]) -> pd.DataFrame:

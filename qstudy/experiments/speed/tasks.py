@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -16,19 +17,24 @@ PARTS = ("kernels", "rounding", "other", "framework")
 
 
 def run(spec: RunSpec, ctx: Context) -> Values:
-    """Do the task that `spec` names; ValueError for another."""
+    """Do the task that `spec` names; ValueError for another.
+
+    What others use of the machine beforehand is kept, and told where it is too much.
+    """
     task = spec.params["task"]
     if task not in TASKS:
         raise ValueError(f"task {task!r} of {NAME} is not one of {TASKS}")
     conditions.check_threads(spec.params["threads"])
-    load = Value(conditions.other_load(), "%", "timing")
+    load = conditions.other_load()
+    if note := conditions.busy_note(load):
+        print(note, file=sys.stderr)
     done = {
         "route": _route,
         "zoo": _route,
         "roofline": _roofline,
         "crossover": _crossover,
     }[task](spec, ctx)
-    return Values(values={"load": load, **done})
+    return Values(values={"load": Value(load, "%", "timing"), **done})
 
 
 def network(spec: RunSpec, ctx: Context, model: str) -> Any:

@@ -1,9 +1,9 @@
-"""A network handed to fresh processes, which time it: by name, or by its own weights.
+"""A network handed to fresh processes, which time it: by name, or as data.
 
 Where the network comes from a function that can be imported, a process calls it again
 and reads the weights from a safetensors file. A network that exists only as an object
-is written by torch.save and read with weights_only=True: nothing but the classes named
-beforehand, all of them importable modules, can be made from the file.
+is written as data (as_data): names of classes, plain values, tensors. Nothing is
+unpickled either way.
 """
 
 from __future__ import annotations
@@ -17,35 +17,42 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
-from qstudy.data.torchvision_guard import import_torchvision
+from qstudy.data.torchvision_guard import guarded
+from qstudy.methods import plain
+from qstudy.methods.routes import as_data
+
+# Of two answers to the same input, relative to the larger one.
+ALIKE = 1e-3
 
 
 def from_function(place: str) -> nn.Module:
     """The network that `place` ("module:function") gives, in eval mode, as float32.
 
-    Modules of the working directory are found too. ValueError for another form, a
-    module or function that is not there, one that fails, or what is no nn.Module.
+    Modules of the working directory are found too; a torchvision whose library does not
+    load is mended for them. ValueError for another form, a module or function that is
+    not there, one that fails, or what is no nn.Module.
     """
     module, _, name = place.partition(":")
     if not module or not name:
         raise ValueError(f"model {place!r} is not of the form 'module:function'")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"model {place!r} cannot be found ({error}): name a function of a module "
-            "that lies in this folder or is installed"
-        ) from error
-    try:
-        made = function()
-    except Exception as error:  # it is the reader's own, and its fault is told
-        raise ValueError(
-            f"model {place!r} failed with {type(error).__name__}: {error}"
-        ) from error
+    with guarded():
+        try:
+            function = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(
+                f"model {place!r} cannot be found ({error}): name a function of a "
+                "module that lies in this folder or is installed"
+            ) from error
+        try:
+            made = function()
+        except Exception as error:  # it is the reader's own, and its fault is told
+            raise ValueError(
+                f"model {place!r} failed with {type(error).__name__}: {error}"
+            ) from error
     if not isinstance(made, nn.Module):
         raise ValueError(
             f"model {place!r} gives a {type(made).__name__}: a torch.nn.Module is "
@@ -57,61 +64,64 @@ def from_function(place: str) -> nn.Module:
 def hand_over(model: nn.Module, folder: Path, *, place: str = "") -> dict[str, Any]:
     """Write `model` into `folder`; what is returned is JSON, and `take_over` reads it.
 
-    `place` is the function it came from, if there is one. ValueError, naming the class,
-    where a network without one is made of classes that no other process can import.
+    `place` is the function it came from, if there is one. ValueError, naming the class
+    or the attribute, where a network without one holds what is no data.
     """
+    # Other processes look for classes and functions where this one does.
+    told: dict[str, Any] = {"path": [p for p in sys.path if p]}
     if place:
         path = folder / "weights.safetensors"
         state = {k: t.detach().clone().contiguous() for k, t in _state(model).items()}
         save_file(state, path)
-        return {"place": place, "weights": str(path)}
-    path = folder / "network.pt"
-    classes = _classes(model)
-    torch.save(model, path)
-    told = {"network": str(path), "classes": classes}
+        return {**told, "place": place, "weights": str(path)}
     try:
-        take_over(told)
-    except Exception as error:  # whatever it holds that is no module of those
+        as_data.write(model, folder)
+    except Exception as error:  # modules may do what they like when asked what they are
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"network {type(model).__name__} holds what cannot be handed to another "
-            f"process ({str(error).splitlines()[0]}): give 'module:function' instead"
+            f"network {type(model).__name__} cannot be handed to another process "
+            f"({first}): give 'module:function' instead"
         ) from error
-    return told
+    return {**told, "data": str(folder)}
 
 
 def take_over(told: Mapping[str, Any]) -> nn.Module:
     """The network that `hand_over` wrote, in eval mode."""
-    if "place" in told:
-        model = from_function(told["place"])
-        model.load_state_dict(load_file(told["weights"]), strict=True)
-        return model
-    allowed = [_imported(name) for name in told["classes"]]
-    with torch.serialization.safe_globals(allowed):
-        return torch.load(told["network"], weights_only=True).eval()
+    sys.path += [path for path in told["path"] if path not in sys.path]
+    if "data" in told:
+        return as_data.read(Path(told["data"])).eval()
+    model = from_function(told["place"])
+    model.load_state_dict(load_file(told["weights"]), strict=True)
+    return model
+
+
+def check_alike(model: nn.Module, taken: nn.Module, x: Tensor) -> None:
+    """ValueError unless `taken` answers to `x` as `model` does.
+
+    A network that does not take `x`, or gives no tensor, is not judged here.
+    """
+    with torch.inference_mode():
+        try:
+            answer = plain.copied(model)(x)
+        except (RuntimeError, ValueError, TypeError, IndexError):
+            return
+        again = taken(x)
+    if (
+        isinstance(answer, Tensor)
+        and answer.numel()
+        and not torch.allclose(
+            answer,
+            again,
+            rtol=ALIKE,
+            atol=ALIKE * float(answer.nan_to_num().abs().max()),
+            equal_nan=True,
+        )
+    ):
+        raise ValueError(
+            f"network {type(model).__name__} answers otherwise in another process: it "
+            "draws at random, or keeps what is no data; give 'module:function' instead"
+        )
 
 
 def _state(model: nn.Module) -> Mapping[str, torch.Tensor]:
     return {k: v for k, v in model.state_dict().items() if torch.is_tensor(v)}
-
-
-def _classes(model: nn.Module) -> list[str]:
-    kinds = {type(module) for module in model.modules()}
-    for kind in kinds:
-        if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
-            raise ValueError(
-                f"class {kind.__qualname__} of {kind.__module__} cannot be imported by "
-                "another process: put it into a file and give 'module:function'"
-            )
-    # What modules commonly hold beside tensors.
-    held = {set, torch.nn.parameter.Parameter}
-    return sorted(f"{kind.__module__}:{kind.__qualname__}" for kind in kinds | held)
-
-
-def _imported(name: str) -> Any:
-    module, _, path = name.partition(":")
-    if module.startswith("torchvision"):
-        import_torchvision()
-    found: Any = importlib.import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found

@@ -12,12 +12,15 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from qstudy.methods import quiet
 
 KINDS = ("int8", "float", "rounding")
 _PRECISION = re.compile(r" (u8|i8|f32|f16|bf16)$")
@@ -137,6 +140,21 @@ class Spent:
         return {part: ms / self.whole for part, ms in asdict(self).items()}
 
 
+@contextmanager
+def _recording(profile: torch.profiler.profile) -> Iterator[None]:
+    """The block is profiled, and nobody is told on stderr that it begins and ends.
+
+    Kineto writes that from C++, whatever is asked of warnings and logs.
+    """
+    with quiet.descriptor():
+        profile.start()
+    try:
+        yield
+    finally:
+        with quiet.descriptor():
+            profile.stop()
+
+
 def profiled(
     forward: Callable[[Tensor], Any], x: Tensor, *, calls: int = 1
 ) -> tuple[Kernels, Spent]:
@@ -145,8 +163,8 @@ def profiled(
     Times are means of `calls` calls, after one that is not counted.
     """
     forward(x)
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities) as profile:
+    profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+    with _recording(profile):
         started = time.perf_counter()
         for _ in range(calls):
             forward(x)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +23,15 @@ class Source:
     float32; its size is that of every call, its values do not matter. `calibration`
     are batches of the same kind, each of 2 examples or more. `folder` keeps what a
     route makes of the network (ONNX files and the like), so that a second process need
-    not make it again: one folder, one network.
+    not make it again: one folder, one network. `made` is the same within a process, for
+    what several routes begin with.
     """
 
     network: nn.Module
     example: Tensor
     calibration: tuple[Tensor, ...]
     folder: Path
+    made: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def batch(self) -> int:

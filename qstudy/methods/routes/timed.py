@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +42,16 @@ def timed_forward(
 ) -> Callable[[], Tensor]:
     """A call of route `name`; `network` as `handover.hand_over` tells it.
 
-    `shape` is that of one example; `folder` as in Source.
+    `shape` is that of one example; `folder` as in Source. All routes of a process start
+    from one network, which none of them changes.
     """
-    made = source(network, shape=(batch, *shape), folder=Path(folder))
+    told = json.dumps(network, sort_keys=True)
+    made = _shared(told, (batch, *shape), folder)
     forward = build(name, made).forward
     x = made.example
     return lambda: forward(x)
+
+
+@lru_cache(maxsize=1)
+def _shared(told: str, shape: tuple[int, ...], folder: str) -> Source:
+    return source(json.loads(told), shape=shape, folder=Path(folder))

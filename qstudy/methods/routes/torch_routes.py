@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from qstudy.measure import size
 from qstudy.methods import convert, fp32, fusion, pt2e
@@ -57,13 +57,20 @@ def eager_int8(engine: str) -> Builder:
     """
 
     def build(source: Source) -> Built:
-        simulated = simulate(source.network, SimulateConfig())
-        calibrate(simulated, source.calibration, observer="minmax")
-        network = convert.convert(simulated, engine=engine)
+        network = convert.convert(_calibrated(source), engine=engine)
         # The first convolution would otherwise bring its input to this layout itself.
         return _built(images_last(network), size.quantized_tensors(network))
 
     return build
+
+
+def _calibrated(source: Source) -> fx.GraphModule:
+    """The simulated network that every engine's is converted from, which keeps it."""
+    if "simulated" not in source.made:
+        simulated = simulate(source.network, SimulateConfig())
+        calibrate(simulated, source.calibration, observer="minmax")
+        source.made["simulated"] = simulated
+    return source.made["simulated"]
 
 
 def export_int8(source: Source) -> Built:

@@ -19,6 +19,7 @@ from tests.experiments.records import record
 # The package's own attributes of these names are functions.
 grid = import_module("qstudy.experiments.speed.grid")
 numbers = import_module("qstudy.experiments.speed.numbers")
+selection = import_module("qstudy.experiments.speed.selection")
 
 
 class Inputs:
@@ -71,6 +72,8 @@ def test_every_path_ends_in_tables_figures_and_numbers(records):
         "speed_breakdown.csv",
         "speed_roofline.csv",
         "speed_crossover.csv",
+        "speed_points.csv",
+        "speed_places.csv",
     }
     rows = made["speed.csv"]
     int8 = rows[rows.candidate == "int8:x86"]
@@ -85,6 +88,7 @@ def test_every_path_ends_in_tables_figures_and_numbers(records):
     with style.context():
         figures = {figure.name for figure in speed.figures(made)}
     assert figures == {
+        "speed_summary",
         "speed_routes",
         "speed_breakdown",
         "speed_roofline",
@@ -126,7 +130,7 @@ def test_a_quick_run_beside_a_whole_one_is_not_quoted(records):
     both = [one, record(few, Values(values))]
     frame = speed.tables(both)["speed.csv"]
     assert set(frame.routes) == {2, 3}
-    assert set(numbers.whole(frame).run) == {one.spec.key}
+    assert set(selection.whole(frame).run) == {one.spec.key}
 
 
 def test_a_refused_route_is_kept_with_its_reason(records):
@@ -181,3 +185,23 @@ def test_a_wrong_spec_is_named(change, words, tmp_path):
     spec = grid.smoke()[0]
     with pytest.raises(ValueError, match=words):
         speed.run(replace(spec, params={**spec.params, **change}), Inputs(tmp_path))
+
+
+def test_a_busy_machine_is_told_and_kept(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(tasks.conditions, "other_load", lambda: 63.0)
+    spec = grid.roofline_spec([], threads=1, seconds=0.01)
+    found = speed.run(spec, Inputs(tmp_path))
+    assert found.values["load"].value == 63.0
+    assert "This machine is busy: 63 %" in capsys.readouterr().err
+
+
+def test_quick_is_what_its_page_says_two_models_four_routes_one_column():
+    specs = grid.quick()
+    routed = [s.params for s in specs if s.params["task"] == "route"]
+    assert len({p["model"] for p in routed}) == 2
+    assert {len(p["candidates"]) for p in routed} == {4}
+    (column,) = [s.params for s in specs if s.params["task"] == "crossover"]
+    assert len({side for _, side in column["shapes"]}) == 1
+    needs = {name for p in routed for name in p["candidates"]}
+    # On a machine without the extra `engines`, quick mode runs all the same.
+    assert {routes.ROUTES[name].engine for name in needs} == {"torch"}

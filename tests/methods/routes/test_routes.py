@@ -1,16 +1,18 @@
 """Each route gives the network's answers, in the kernels that its name promises."""
 
+import os
 import shutil
 
 import pytest
 import torch
 
-from qstudy.methods import routes
-from qstudy.methods.routes import examine, route
+from qstudy.methods import quiet, routes
+from qstudy.methods.routes import examine, handover, route, timed, torch_routes
 from qstudy.methods.routes.kernels import Kernels, counted, kind_of, profiled
 from qstudy.methods.routes.rewrite import one_module_a_call
 from tests.methods.routes import networks
 
+ENGINES_HERE = torch.backends.quantized.supported_engines
 COMPILED = ("fp32:compiled", "bf16:compiled", "int8:pt2e")
 NEEDS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
 # dB of SQNR that a route keeps at least, on these networks.
@@ -151,3 +153,48 @@ def test_an_answer_that_is_no_table_of_classes_is_refused(tmp_path):
     del source.network[-2:]
     with pytest.raises(ValueError, match=r"gives a tensor of shape .*\(B, classes\)"):
         examine.reference(source)
+
+
+def test_the_profiler_s_own_remarks_reach_nobody_s_terminal(capfd):
+    network = networks.mlp()
+    with torch.inference_mode():
+        profiled(network, torch.randn(2, 32))
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "")
+    os.write(2, b"as before\n")
+    assert capfd.readouterr().err == "as before\n"
+
+
+def test_a_closed_descriptor_stays_closed():
+    number = os.dup(2)
+    os.close(number)
+    with quiet.descriptor(number):
+        pass
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
+
+
+def test_what_several_routes_begin_with_is_made_once(tmp_path, monkeypatch):
+    calls = []
+    plain = torch_routes.calibrate
+    monkeypatch.setattr(
+        torch_routes, "calibrate", lambda *a, **k: calls.append(1) or plain(*a, **k)
+    )
+    source = source_of("mlp", tmp_path)
+    engines = [e for e in routes.ENGINES if e in ENGINES_HERE]
+    both = [routes.build(f"int8:{e}", source).forward(source.example) for e in engines]
+    assert len(calls) == 1
+    # Converting leaves it as it was: the first engine's answers come again.
+    again = routes.build(f"int8:{engines[0]}", source).forward(source.example)
+    assert torch.equal(both[0], again) and len(calls) == 1
+
+
+def test_routes_of_a_process_start_from_one_network(tmp_path):
+    told = handover.hand_over(networks.mlp(), tmp_path)
+    options = {"network": told, "shape": (32,), "folder": str(tmp_path), "batch": 2}
+    timed._shared.cache_clear()
+    first = timed.timed_forward(name="fp32:eager", **options)()
+    second = timed.timed_forward(name="int8:x86", **options)()
+    assert timed._shared.cache_info().misses == 1
+    assert not torch.equal(first, second)
+    assert torch.equal(first, timed.timed_forward(name="fp32:eager", **options)())
