@@ -22,6 +22,7 @@ from qstudy.claims.rules.exact import (
     same_code,
     same_logits,
 )
+from qstudy.claims.rules.learned import best_at_a_size, step_errs_more
 from qstudy.claims.rules.training import ablation, qat_drop, qat_gain, trained
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Rule",
     "ablation",
     "asymmetric",
+    "best_at_a_size",
     "between",
     "both",
     "code_of",
@@ -48,6 +50,7 @@ __all__ = [
     "static_drop",
     "static_drop_over_seeds",
     "static_size",
+    "step_errs_more",
     "text_drops",
     "text_gain",
     "trained",
