@@ -34,7 +34,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
         rows = rows[rows.drop_pp.notna()]
         if "lsq" in set(rows.method):
             yield _core(rows)
-    if "lsq_error.csv" in tables:
+    if "lsq_error_summary.csv" in tables:
         yield errors(tables["lsq_error.csv"])
     if "lsq_size.csv" in tables:
         yield _size(tables["lsq_size.csv"])

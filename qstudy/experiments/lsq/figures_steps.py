@@ -13,7 +13,7 @@ from qstudy.report.figures import Figure
 # The example: 2 bits for what follows a ReLU.
 _MOST = 3
 _MARKS = {"mae": "o", "mse": "s", "kl": "^"}
-_MEASURES = {
+MEASURES = {
     "mae": "mean absolute error",
     "mse": "mean squared error",
     "kl": "KL divergence",
@@ -91,7 +91,7 @@ def errors(frame: pd.DataFrame) -> Figure:
     )
     told = []
     for axis, kind in zip(axes.flat, kinds, strict=True):
-        names = [m for m in _MEASURES if m in set(shown.measure)]
+        names = [m for m in MEASURES if m in set(shown.measure)]
         for place, measure in enumerate(reversed(names)):
             rows = shown[(shown.tensor == kind) & (shown.measure == measure)]
             axis.plot(
@@ -104,12 +104,12 @@ def errors(frame: pd.DataFrame) -> Figure:
             )
             below = int((rows.share < 1).sum())
             told.append(
-                f"{_MEASURES[measure]} of {kind}s: {below} of {len(rows)} tensors "
+                f"{MEASURES[measure]} of {kind}s: {below} of {len(rows)} tensors "
                 "would have a smaller step"
             )
         axis.axvline(1, color="#000000", linewidth=1)
         axis.set_yticks(
-            range(len(names)), [_MEASURES[m] for m in reversed(names)], fontsize=9
+            range(len(names)), [MEASURES[m] for m in reversed(names)], fontsize=9
         )
         axis.set_ylim(-0.6, len(names) - 0.4)
         axis.set_title(f"{kind}s", loc="left", fontsize=10)

@@ -6,6 +6,8 @@ import pandas as pd
 
 from qstudy.experiments import columns
 from qstudy.experiments.lsq.grid import NAME
+from qstudy.experiments.lsq.recipe import WIDTHS
+from qstudy.measure import portable
 from qstudy.spec import Number
 
 # The key's word for a method that LSQ is held against.
@@ -23,6 +25,7 @@ def more(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     made = {f"{NAME}.error.{name}": Number("–") for name in ("bits", *_errors())}
     wide = ("networks", "images", "codes", "alone", "tie", "differing", "logits")
     made |= {f"{NAME}.integers.wide.{name}": Number("–") for name in wide}
+    made |= {f"{NAME}.file.lsq.{width}.smaller": Number("–") for width in WIDTHS}
     return (
         made
         | _others(tables.get("lsq_methods.csv", pd.DataFrame()))
@@ -38,8 +41,14 @@ def _errors() -> list[str]:
 
 
 def _others(frame: pd.DataFrame) -> dict[str, Number]:
-    """What calibration and QAT leave of ResNet-20's first seed."""
+    """What calibration and QAT leave of ResNet-20's first seed, and its fp32 mean."""
     made = {}
+    if len(frame):
+        plain = frame[(frame.model == "resnet20") & (frame.method == "fp32")]
+        if len(plain):
+            top1, runs = portable.mean(plain.top1), columns.runs(plain)
+            n = len(plain)
+            made[f"{NAME}.fp32.top1"] = Number(top1, "%", 2, n=n, runs=runs)
     for row in frame.itertuples():
         if row.model != "resnet20" or row.seed != 0 or row.method not in OTHERS:
             continue
