@@ -64,7 +64,8 @@ class WideNetwork(nn.Module):
                 "the simulated network is in train mode: call eval() first, so that "
                 "its statistics are the ones it has learned"
             )
-        of_weights = {q.weight_quantizer for q in layers(simulated).values()}
+        rounded = layers(simulated)
+        of_weights = {layer.weight_quantizer for layer in rounded.values()}
         self.steps = {
             path: _Step.of(quantizer)
             for path, quantizer in quantizers(simulated).items()
@@ -74,11 +75,9 @@ class WideNetwork(nn.Module):
         # Not a submodule: its parameters are the simulated network's own.
         self._simulated = (simulated,)
         self.layers = {
-            str(node.target): _Layer.of(
-                simulated.get_submodule(node.target), self._before(node)
-            )
+            str(node.target): _Layer.of(rounded[node.target], self._before(node))
             for node in simulated.graph.nodes
-            if str(node.target) in layers(simulated)
+            if str(node.target) in rounded
         }
 
     def forward(self, x: Tensor) -> Tensor:

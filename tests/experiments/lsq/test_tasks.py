@@ -92,5 +92,5 @@ def test_a_packed_file_of_another_width_is_refused(tmp_path):
     spec, _, path = learned("w3a3", tmp_path)
     other = grid.chosen_spec(baselines.smoke(), "w2a2")
     assert network_of(spec, path) is not None
-    with pytest.raises(ValueError, match="misses"):
+    with pytest.raises(ValueError, match="does not fit"):
         network_of(other, path)
