@@ -381,8 +381,8 @@ LEARNED = (
         wording="Some 2-bit network is the most accurate at its size.",
         chapter="lsq",
         condition="ResNet-8, 14 and 20 at each width, as packed on disk, first seeds",
-        tolerance="holds if, for one of them, the interval of the gain over the best of "
-        "more bits that is no larger lies above 0; fails if below for all",
+        tolerance="holds if, for one, the interval of the gain over the best of more "
+        "bits that is no larger lies above 0; fails if below for all",
         rule=rules.best_at_a_size(2),
         control=Control(
             "2-bit networks at chance",

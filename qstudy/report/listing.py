@@ -64,5 +64,7 @@ def _lines(source: str, function: ast.FunctionDef) -> str:
     kept = list(range(first - 1, function.end_lineno or first))
     if ast.get_docstring(function) is not None:
         said = function.body[0]
-        kept = [n for n in kept if not said.lineno - 1 <= n <= (said.end_lineno or 0) - 1]
+        kept = [
+            n for n in kept if not said.lineno - 1 <= n <= (said.end_lineno or 0) - 1
+        ]
     return textwrap.dedent("\n".join(lines[n] for n in kept))

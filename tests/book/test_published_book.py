@@ -21,7 +21,9 @@ def html(tmp_path_factory):
     return front.parent
 
 
-@pytest.mark.parametrize("name", ["fusion", "formulas", "dynamic", "static", "qat", "lsq"])
+@pytest.mark.parametrize(
+    "name", ["fusion", "formulas", "dynamic", "static", "qat", "lsq"]
+)
 def test_every_figure_of_a_chapter_is_there_with_its_words(html, name):
     page = unescape((html / "chapters" / f"{name}.html").read_text(encoding="utf-8"))
     described = sorted((RESULTS / "figures").glob(f"{name}_*.json"))
@@ -68,7 +70,9 @@ def test_timing_figures_name_the_processor(html):
         assert machine["cpu"] in words["caption"], name
 
 
-@pytest.mark.parametrize("name", ["fusion", "formulas", "dynamic", "static", "qat", "lsq"])
+@pytest.mark.parametrize(
+    "name", ["fusion", "formulas", "dynamic", "static", "qat", "lsq"]
+)
 def test_every_caption_leads_to_the_module_and_that_to_its_code(html, name):
     page = (html / "chapters" / f"{name}.html").read_text(encoding="utf-8")
     captioned = page.count('class="csv-link')

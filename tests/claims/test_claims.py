@@ -473,7 +473,7 @@ def test_a_learned_step_is_held_against_the_ones_that_err_least(away, verdict):
 
 
 def sized(two_bits, *, models=("resnet8", "resnet20")):
-    """Networks by size: a large one of 2 bits that is right about `two_bits` of 1000."""
+    """Networks by size; a large one of 2 bits is right about `two_bits` of 1000."""
     told = {
         ("resnet8", 2): (25, 700),
         ("resnet8", 8): (75, 850),

@@ -192,7 +192,7 @@ def _ratio(frame: pd.DataFrame) -> Figure:
     layers = list(dict.fromkeys(weights.layer))
     lines = ("-", "--", ":", "-.")
     told = []
-    for line, (gradient, rows) in zip(
+    for line, (scaled, rows) in zip(
         lines, weights.groupby("gradient", sort=False), strict=False
     ):
         values = [float(rows[rows.layer == layer].ratio.iloc[0]) for layer in layers]
@@ -202,9 +202,9 @@ def _ratio(frame: pd.DataFrame) -> Figure:
             color=style.method("lsq").colour,
             marker="o",
             linestyle=line,
-            label=gradient,
+            label=scaled,
         )
-        told.append(f"{gradient}: {min(values):.2g} to {max(values):.2g}")
+        told.append(f"{scaled}: {min(values):.2g} to {max(values):.2g}")
     axis.axhline(1, color="#666666", linewidth=1)
     axis.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=8)
     axis.set_ylabel("update of the step over that of the weights")

@@ -53,9 +53,7 @@ def gradient() -> Figure:
         "pact": {"color": style.method("pact").colour, "linestyle": ":"},
     }
     for name, values in found.items():
-        axes[1].plot(
-            steps, values, label=name.upper(), linewidth=1.8, **looks[name]
-        )
+        axes[1].plot(steps, values, label=name.upper(), linewidth=1.8, **looks[name])
     axes[1].axhline(0, color="#000000", linewidth=0.6)
     axes[1].set(xlabel="v / s", ylabel="∂v̂ / ∂s")
     axes[1].legend(fontsize=8, loc="center left")

@@ -215,10 +215,8 @@ class _Layer:
         return _wide(scaled + self.bias, "a layer's result")
 
 
-def _affine(
-    layer: RoundedLayer | ConvBn2d, inner: nn.Module
-) -> tuple[Tensor, Tensor]:
-    """What follows a sum of real products, by channel: (factor, shift), float64 (C,)."""
+def _affine(layer: RoundedLayer | ConvBn2d, inner: nn.Module) -> tuple[Tensor, Tensor]:
+    """What follows a sum of products, by channel: (factor, shift), float64 (C,)."""
     count, bias = len(inner.weight), inner.bias
     bias = torch.zeros(count) if bias is None else bias.detach()
     # Strategies that fold before they round have no normalization left to apply.

@@ -147,9 +147,7 @@ def test_smoke_goes_every_way():
     smoke = lsq.grid("smoke")
     tasks = {s.params["task"] for s in smoke}
     assert tasks == {"train", "evaluate", "ratio", "integers", "cost"}
-    methods = {
-        s.params["method"] for s in smoke if s.params["task"] == "evaluate"
-    }
+    methods = {s.params["method"] for s in smoke if s.params["task"] == "evaluate"}
     assert methods == {"lsq", "fp32", "static_int8", "qat"}
 
 
