@@ -452,6 +452,7 @@ def held_steps(away, *, bits=2, layers=5):
         {"model": "resnet20", "seed": 0, "weight_bits": bits, "bits": bits}
         | {"tensor": tensor, "measure": measure, "run": "a" * 64}
         | {"away_pct": away + layer, "share": 1 + (away + layer) / 100}
+        | {"inside": True}
         for tensor in ("weight", "activation")
         for measure in ("mae", "mse", "kl")
         for layer in range(layers)
@@ -470,6 +471,11 @@ def test_a_learned_step_is_held_against_the_ones_that_err_least(away, verdict):
     assert judge_control(claim, held_steps(away)) == "rejected: fails"
     assert judge(claim, held_steps(away, bits=4)).verdict == NOT_MEASURED
     assert judge(claim, held_steps(away, layers=1)).verdict == NOT_MEASURED
+    # An end of what was tried is no least value, and is not counted as far away.
+    frame = held_steps(away).table("lsq_error.csv")
+    frame.loc[frame.measure == "kl", ["away_pct", "inside"]] = [99.0, False]
+    found = judge(claim, Evidence({"lsq_error.csv": frame}))
+    assert found.verdict == verdict and len(found.figures) == 4
 
 
 def sized(two_bits, *, models=("resnet8", "resnet20")):

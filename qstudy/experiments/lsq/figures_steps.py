@@ -83,6 +83,7 @@ def errors(frame: pd.DataFrame) -> Figure:
     """
     least = frame[frame.weight_bits == frame.weight_bits.min()]
     shown = least[(least.seed == least.seed.min()) & (least.bits == least.weight_bits)]
+    ends, shown = shown[~shown.inside], shown[shown.inside]
     kinds = [kind for kind in ("weight", "activation") if kind in set(shown.tensor)]
     figure, axes = style.new_figure(
         rows=len(kinds), height=0.8 + 1.5 * len(kinds), sharex=True, squeeze=False
@@ -114,6 +115,9 @@ def errors(frame: pd.DataFrame) -> Figure:
         scales.logarithmic(axis, "x")
     axes.flat[-1].set_xlabel("step that errs least, over the learned step")
     bits = int(shown.weight_bits.iloc[0])
+    left = ""
+    if len(ends):
+        left = f" {len(ends)} that have no best step within what was tried are left out."
     return Figure(
         name="lsq_error",
         figure=figure,
@@ -125,6 +129,6 @@ def errors(frame: pd.DataFrame) -> Figure:
         caption=(
             f"{told[0][:1].upper()}{told[0][1:]}; {'; '.join(told[1:])}. A mark a "
             f"tensor of {bits} bits; 1 would be a learned step that errs least. "
-            f"{shown.model.iloc[0]}, seed {shown.seed.iloc[0]}."
+            f"{shown.model.iloc[0]}, seed {shown.seed.iloc[0]}.{left}"
         ),
     )

@@ -51,6 +51,8 @@ CANDIDATES = (
     "native:bf16:kept",
     "lsq:bf16:compiled:kept",
 )
+# Networks that the QAT chapter trains too.
+TUNED = (("resnet20", "w8a8"), ("resnet20", "w4a4"))
 # What a step of LSQ is, as the study trains, and the same without rounding.
 STUDY, UNQUANTIZED = CANDIDATES[-1], "none:bf16:compiled:kept"
 
@@ -185,25 +187,19 @@ def rerun() -> list[RunSpec]:
 def references() -> list[RunSpec]:
     """What the trained ones are compared with: fp32, calibrated, and trained by QAT.
 
-    fp32 for each seed that is trained; the others for the first.
+    fp32 for each seed that is trained, the others for the first, at its widths.
     """
-    seeds = sorted({s.seed for s in trained() if s.params["model"] == "resnet20"})
-    first = {
-        model: baselines.published(model, seed=0)
-        for model in ("resnet20", "resnet14", "resnet8")
-    }
-    fp32 = [baselines.published("resnet20", seed=seed) for seed in seeds]
-    fp32 += [first["resnet14"], first["resnet8"]]
-    calibrated = [
-        evaluate_spec(parent, "static_int8", width=width)
-        for parent in first.values()
-        for width in WIDTHS
-    ]
-    tuned = [
-        evaluate_spec(qat_spec(first["resnet20"], width), "qat")
-        for width in ("w8a8", "w4a4")
-    ]
-    return [*(evaluate_spec(parent, "fp32") for parent in fp32), *calibrated, *tuned]
+    made = {}
+    for spec in trained():
+        width = spec.params["width"]
+        parent = RunSpec.from_dict(spec.params["parent"])
+        found = [evaluate_spec(parent, "fp32")]
+        if spec.seed == 0:
+            found.append(evaluate_spec(parent, "static_int8", width=width))
+        if spec.seed == 0 and (spec.params["model"], width) in TUNED:
+            found.append(evaluate_spec(qat_spec(parent, width), "qat"))
+        made |= dict.fromkeys(found)
+    return list(made)
 
 
 def side() -> list[RunSpec]:

@@ -140,7 +140,7 @@ FORMS: dict[str, tuple[str, ...]] = {
 }
 # Of the test images, in their order: those whose every code is compared, and those
 # that a quick rerun scores.
-TRACED, FEW = 500, 1000
+TRACED, FEW = 100, 1000
 
 # Set before any training. To beat: the checkpoints that the authors of APoT (Li et al.
 # 2020, arXiv 1909.13144) released, each at its best epoch on the test set, in percent.

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from qstudy.experiments import columns, timing
+from qstudy.experiments.lsq.recipe import SHARES
 from qstudy.measure import portable, statistics
 from qstudy.spec import RunRecord
 
@@ -19,11 +20,14 @@ def errors(records: list[RunRecord]) -> pd.DataFrame:
 
     `share` of the learned step is what errs least by `measure`; `away_pct` how far that
     is from the learned one, |share - 1| in percent, as the paper reports it. `bits`
-    are the tensor's own, 8 in the first and the last layer.
+    are the tensor's own, 8 in the first and the last layer. `inside`: the best share is
+    none of the ends of what was tried. Of a tensor with many values that are exactly 0
+    the divergence falls as the cell of the 0 narrows, and has no least value inside.
     """
     rows = []
     for record in records:
         params = record.spec.params
+        tried = params.get("shares", SHARES)
         for key, value in record.values.items():
             sort, _, rest = key.partition("/")
             if sort != "share":
@@ -43,6 +47,7 @@ def errors(records: list[RunRecord]) -> pd.DataFrame:
                     "measure": measure,
                     "share": value.value,
                     "away_pct": 100 * abs(value.value - 1),
+                    "inside": tried["first"] < value.value < tried["last"],
                     **_source(record),
                 }
             )
@@ -52,8 +57,9 @@ def errors(records: list[RunRecord]) -> pd.DataFrame:
 def error_summary(frame: pd.DataFrame) -> pd.DataFrame:
     """lsq_error_summary.csv: means over the tensors that have the network's bits.
 
-    `away_pct` with its t interval over the `n` tensors, and `share`, the mean of those
-    that err least: below 1 they would have a smaller step than was learned.
+    `away_pct` with its t interval over the `n` of the `tensors` whose best share lies
+    inside what was tried, and `share`, the mean of the latter: below 1 they would have
+    a smaller step than was learned.
     """
     if not len(frame):
         return frame
@@ -61,14 +67,16 @@ def error_summary(frame: pd.DataFrame) -> pd.DataFrame:
     by = ["model", "width", "weight_bits", "seed", "tensor", "measure"]
     rows = []
     for key, tensors in own.groupby(by, sort=False):
-        away = tensors.away_pct.tolist()
+        inside = tensors[tensors.inside]
+        away = inside.away_pct.tolist()
         mean = statistics.t_interval(away) if len(away) > 1 else None
         rows.append(
             {
                 **dict(zip(by, key, strict=True)),
+                "tensors": len(tensors),
                 "n": len(away),
                 **columns.interval("away_pct", mean),
-                "share": portable.mean(tensors.share),
+                "share": portable.mean(inside.share) if away else None,
                 "origin": tensors.origin.iloc[0],
                 "run": tensors.run.iloc[0],
             }

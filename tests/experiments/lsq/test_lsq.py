@@ -115,7 +115,7 @@ def test_what_nobody_has_trained_is_in_no_published_grid(declared):
 
 def test_all_that_follows_from_a_trained_network_is_published_with_it(declared):
     declared({"w2a2": (0, 1), "w8a8": (0,)})
-    full = lsq.grid("full")
+    full, quick = lsq.grid("full"), lsq.grid("quick")
     assert len({s.key for s in full}) == len(full)
     parents = [RunSpec.from_dict(s.params["parent"]) for s in full]
     read_back = [
@@ -133,14 +133,19 @@ def test_all_that_follows_from_a_trained_network_is_published_with_it(declared):
     }
     assert forms == {w: FORMS[w] for w in ("w2a2", "w8a8")}
     fp32 = [(s.params["model"], s.seed) for s in full if s.params["method"] == "fp32"]
-    assert set(fp32) == {
-        ("resnet20", 0),
-        ("resnet20", 1),
-        ("resnet14", 0),
-        ("resnet8", 0),
-    }
-    assert {s.key for s in lsq.grid("quick")} <= {s.key for s in full}
-    assert all(s.params["first"] <= 1000 for s in lsq.grid("quick"))
+    assert sorted(fp32) == [("resnet20", 0), ("resnet20", 1)]
+    calibrated = [s for s in full if s.params["method"] == "static_int8"]
+    assert [s.params["width"] for s in calibrated] == ["w2a2", "w8a8"]
+    tuned = [s.params["width"] for s in full if s.params["method"] == "qat"]
+    assert tuned == ["w8a8"]
+    # A smaller network brings what it is compared with.
+    declared({"w2a2": (0, 1)}, {"resnet8": ("w4a4",)})
+    references = [(s.params["model"], s.params["method"]) for s in grid.references()]
+    for method in ("fp32", "static_int8"):
+        assert references.count(("resnet8", method)) == 1
+    assert ("resnet8", "qat") not in references
+    assert {s.key for s in quick} <= {s.key for s in full}
+    assert all(s.params["first"] <= 1000 for s in quick)
 
 
 def test_smoke_goes_every_way():
@@ -263,7 +268,7 @@ def test_one_seed_is_told_as_one_and_judges_no_goal():
 
 def test_distances_are_averaged_over_the_tensors_of_the_networks_bits():
     parent = baselines.published("resnet20", seed=0)
-    shares = {"conv1": 9.0, "a": 0.5, "b": 1.2, "c": 0.7}
+    shares = {"conv1": 9.0, "a": 0.5, "b": 1.2, "c": 0.7, "end": 0.01}
     values = {
         f"share/{layer}.weight/{measure}": Value(share, "ratio", "stochastic")
         for layer, share in shares.items()
@@ -273,8 +278,8 @@ def test_distances_are_averaged_over_the_tensors_of_the_networks_bits():
     tables = lsq.tables(made)
     assert set(tables["lsq_error.csv"].bits) == {2, 8}
     summary = tables["lsq_error_summary.csv"]
-    # The first layer has 8 bits and is no tensor of 2.
-    assert set(summary.n) == {3}
+    # The first layer has 8 bits, and an end of what was tried is no least value.
+    assert set(summary.n) == {3} and set(summary.tensors) == {4}
     assert summary.away_pct.tolist() == pytest.approx([100 * (0.5 + 0.2 + 0.3) / 3] * 3)
     assert summary.share.tolist() == pytest.approx([0.8] * 3)
     quoted = lsq.numbers(tables)
@@ -282,6 +287,7 @@ def test_distances_are_averaged_over_the_tensors_of_the_networks_bits():
     assert quoted["lsq.error.activation.kl"].value == "–"
     (drawn,) = [f for f in lsq.figures(tables) if f.name == "lsq_error"]
     assert "of weights: 2 of 3 tensors would have a smaller step" in drawn.caption
+    assert "3 that have no best step within what was tried are left" in drawn.caption
 
 
 def test_integers_are_counted_by_form():
