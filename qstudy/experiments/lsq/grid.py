@@ -51,8 +51,8 @@ CANDIDATES = (
     "native:bf16:kept",
     "lsq:bf16:compiled:kept",
 )
-# Networks that the QAT chapter trains too.
-TUNED = (("resnet20", "w8a8"), ("resnet20", "w4a4"))
+# Of which networks the QAT chapter trains which widths.
+TUNED = {"resnet20": ("w8a8", "w4a4")}
 # What a step of LSQ is, as the study trains, and the same without rounding.
 STUDY, UNQUANTIZED = CANDIDATES[-1], "none:bf16:compiled:kept"
 
@@ -187,19 +187,20 @@ def rerun() -> list[RunSpec]:
 def references() -> list[RunSpec]:
     """What the trained ones are compared with: fp32, calibrated, and trained by QAT.
 
-    fp32 for each seed that is trained, the others for the first, at its widths.
+    fp32 for each seed of a network that is trained, the others for its first seed.
     """
-    made = {}
-    for spec in trained():
-        width = spec.params["width"]
-        parent = RunSpec.from_dict(spec.params["parent"])
-        found = [evaluate_spec(parent, "fp32")]
-        if spec.seed == 0:
-            found.append(evaluate_spec(parent, "static_int8", width=width))
-        if spec.seed == 0 and (spec.params["model"], width) in TUNED:
-            found.append(evaluate_spec(qat_spec(parent, width), "qat"))
-        made |= dict.fromkeys(found)
-    return list(made)
+    parents = dict.fromkeys(RunSpec.from_dict(s.params["parent"]) for s in trained())
+    first = [parent for parent in parents if parent.seed == 0]
+    tuned = [(p, width) for p in first for width in TUNED.get(p.params["model"], ())]
+    return [
+        *(evaluate_spec(parent, "fp32") for parent in parents),
+        *(
+            evaluate_spec(parent, "static_int8", width=width)
+            for parent in first
+            for width in WIDTHS
+        ),
+        *(evaluate_spec(qat_spec(parent, width), "qat") for parent, width in tuned),
+    ]
 
 
 def side() -> list[RunSpec]:

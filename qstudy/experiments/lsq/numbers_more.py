@@ -26,6 +26,7 @@ def more(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     wide = ("networks", "images", "codes", "alone", "tie", "differing", "logits")
     made |= {f"{NAME}.integers.wide.{name}": Number("–") for name in wide}
     made |= {f"{NAME}.file.lsq.{width}.smaller": Number("–") for width in WIDTHS}
+    made |= {f"{NAME}.ptq.{width}.drop": Number("–") for width in WIDTHS}
     return (
         made
         | _others(tables.get("lsq_methods.csv", pd.DataFrame()))

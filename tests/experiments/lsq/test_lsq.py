@@ -135,14 +135,14 @@ def test_all_that_follows_from_a_trained_network_is_published_with_it(declared):
     fp32 = [(s.params["model"], s.seed) for s in full if s.params["method"] == "fp32"]
     assert sorted(fp32) == [("resnet20", 0), ("resnet20", 1)]
     calibrated = [s for s in full if s.params["method"] == "static_int8"]
-    assert [s.params["width"] for s in calibrated] == ["w2a2", "w8a8"]
+    assert [s.params["width"] for s in calibrated] == list(WIDTHS)
     tuned = [s.params["width"] for s in full if s.params["method"] == "qat"]
-    assert tuned == ["w8a8"]
+    assert tuned == ["w8a8", "w4a4"]
     # A smaller network brings what it is compared with.
     declared({"w2a2": (0, 1)}, {"resnet8": ("w4a4",)})
     references = [(s.params["model"], s.params["method"]) for s in grid.references()]
-    for method in ("fp32", "static_int8"):
-        assert references.count(("resnet8", method)) == 1
+    assert references.count(("resnet8", "static_int8")) == len(WIDTHS)
+    assert references.count(("resnet8", "fp32")) == 1
     assert ("resnet8", "qat") not in references
     assert {s.key for s in quick} <= {s.key for s in full}
     assert all(s.params["first"] <= 1000 for s in quick)
