@@ -18,11 +18,13 @@ WIDE = "integer_wide"
 def more(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     """lsq.file.*, lsq.<other>.w<bits>a<bits>.*, lsq.error.* and lsq.integers.*.
 
-    lsq.error.<tensor>.<measure> is of the network with the fewest bits, lsq.error.bits;
+    lsq.error.<tensor>.<measure> is of the network with the fewest bits, lsq.error.bits,
+    lsq.error.inside.<measure> how many of its tensors have a best step inside the grid;
     lsq.integers.wide.* of all networks in integers alone. What no network is there for
     is "–".
     """
-    made = {f"{NAME}.error.{name}": Number("–") for name in ("bits", *_errors())}
+    names = ("bits", "tensors", "inside.mae", "inside.mse", "inside.kl", *_errors())
+    made = {f"{NAME}.error.{name}": Number("–") for name in names}
     wide = ("networks", "images", "codes", "alone", "tie", "differing", "logits")
     made |= {f"{NAME}.integers.wide.{name}": Number("–") for name in wide}
     made |= {f"{NAME}.file.lsq.{width}.smaller": Number("–") for width in WIDTHS}
@@ -97,6 +99,11 @@ def _error(frame: pd.DataFrame) -> dict[str, Number]:
     made[f"{NAME}.error.bits"] = Number(
         int(least.weight_bits.iloc[0]), "", 0, runs=columns.runs(least)
     )
+    for measure, rows in least.groupby("measure", sort=False):
+        runs, every = columns.runs(rows), int(rows.tensors.sum())
+        inside = Number(int(rows.n.sum()), "", 0, runs=runs)
+        made[f"{NAME}.error.inside.{measure}"] = inside
+        made[f"{NAME}.error.tensors"] = Number(every, "", 0, runs=runs)
     for row in least.itertuples():
         if pd.notna(row.away_pct):
             key = f"{NAME}.error.{row.tensor}.{row.measure}"

@@ -285,6 +285,8 @@ def test_distances_are_averaged_over_the_tensors_of_the_networks_bits():
     quoted = lsq.numbers(tables)
     assert quoted["lsq.error.weight.kl"].value == pytest.approx(100 / 3)
     assert quoted["lsq.error.activation.kl"].value == "–"
+    assert quoted["lsq.error.inside.kl"].value == 3
+    assert quoted["lsq.error.tensors"].value == 4
     (drawn,) = [f for f in lsq.figures(tables) if f.name == "lsq_error"]
     assert "of weights: 2 of 3 tensors would have a smaller step" in drawn.caption
     assert "3 that have no best step within what was tried are left" in drawn.caption
