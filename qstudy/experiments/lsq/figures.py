@@ -73,6 +73,8 @@ def _core(rows: pd.DataFrame) -> Figure:
         told.append(f"{_LABELS[method]} {said}")
     axis.axhline(0, color="#000000", linewidth=1)
     scales.symmetric(axis, "y")
+    most, least = shown.drop_hi.max(), shown.drop_lo.min()
+    axis.set_ylim(min(-1.0, 1.3 * least), max(1.0, 1.5 * most))
     axis.set_xticks(range(len(bits)), [f"W{b}A{b}" for b in bits])
     axis.set_ylabel("drop of top-1 against fp32 [pp]\n(down is better)")
     axis.legend(fontsize=8, loc="upper right")

@@ -56,7 +56,7 @@ def gradient() -> Figure:
         axes[1].plot(steps, values, label=name.upper(), linewidth=1.8, **looks[name])
     axes[1].axhline(0, color="#000000", linewidth=0.6)
     axes[1].set(xlabel="v / s", ylabel="∂v̂ / ∂s")
-    axes[1].legend(fontsize=8, loc="center left")
+    axes[1].legend(fontsize=8, loc="upper left")
     told = (
         "LSQ's gradient is a sawtooth between -1/2 and 1/2 that jumps where a value "
         f"changes its code, and {_MOST} beyond the last code; PACT's is 0 up to there; "
@@ -117,7 +117,9 @@ def errors(frame: pd.DataFrame) -> Figure:
     bits = int(shown.weight_bits.iloc[0])
     left = ""
     if len(ends):
-        left = f" {len(ends)} that have no best step within what was tried are left out."
+        left = (
+            f" {len(ends)} that have no best step within what was tried are left out."
+        )
     return Figure(
         name="lsq_error",
         figure=figure,
