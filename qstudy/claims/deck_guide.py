@@ -27,6 +27,7 @@ from qstudy.measure.statistics import FAILS, UNDECIDED
 
 GUIDE, MODES = "Table of Quantization Type Selection Guide", "Quantization Modes"
 VERSUS = "PTQ and QAT"
+_TWO_BITS = {"method": "lsq", "weight_bits": 2}
 
 
 def _setting(model: str, forms: str = "eager", length: float = 64.0) -> dict[str, Any]:
@@ -386,6 +387,28 @@ AGAINST = (
         explained={
             FAILS: "The slide's two headings have the names the wrong way round: scale "
             "quantization has no zero point and is symmetric, affine is asymmetric."
+        },
+    ),
+)
+
+LEARNED = (
+    deck(
+        "Learned Step Size Quantization",
+        id="deck.lsq.size",
+        wording="Some 2-bit network is the most accurate at its size.",
+        chapter="lsq",
+        condition="ResNet-8, 14 and 20 at each width, as packed on disk, first seeds",
+        tolerance="holds if, for one, the interval of the gain over the best of more "
+        "bits that is no larger lies above 0; fails if below for all",
+        rule=rules.best_at_a_size(2),
+        control=Control(
+            "2-bit networks at chance",
+            faults.rows_answered("lsq_size.csv", faults.guessing, **_TWO_BITS),
+            faults.rows_answered("lsq_size.csv", faults.faultless, **_TWO_BITS),
+        ),
+        explained={
+            FAILS: "Each is beaten by a network of more bits that is no larger.",
+            UNDECIDED: "The interval of the gain reaches across 0.",
         },
     ),
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from qstudy.claims.deck import RESULTS, TYPES
-from qstudy.claims.deck_guide import AGAINST, SELECTION, TABLE
+from qstudy.claims.deck_guide import AGAINST, LEARNED, SELECTION, TABLE
 from qstudy.claims.ledger import Claim, Evidence, Finding, judge, judge_control
 from qstudy.claims.papers import ESSER, JACOB, PYTORCH, WHITEPAPER, WU
 from qstudy.claims.papers_static import NAGEL, NVIDIA, WU_SWEEPS
@@ -32,6 +32,7 @@ GROUPS: Mapping[str, tuple[Claim, ...]] = {
     "The deck: selection guide": SELECTION,
     "The deck: modes": TABLE,
     "The deck: PTQ against QAT, and its example": AGAINST,
+    "The deck: learned step sizes": LEARNED,
     "Wu et al. 2020": (*WU, *WU_SWEEPS),
     "Jacob et al. 2018": JACOB,
     "Krishnamoorthi 2018": WHITEPAPER,

@@ -314,6 +314,35 @@ def at_chance(method: str, width: str) -> Change:
     return change
 
 
+def rows_answered(
+    name: str, right: Callable[[np.random.Generator, int], np.ndarray], **where: Any
+) -> Change:
+    """Other answers in the records behind the rows of a table that `where` names.
+
+    `right(generator, n)` says which of n images are right.
+    """
+
+    def change(evidence: Evidence) -> Evidence:
+        for row in evidence.rows(name, **where).itertuples():
+            record = evidence.record(row.run)
+            drawn = np.random.default_rng(SEED)
+            correct = right(drawn, len(record.arrays["correct"])).astype(np.uint8)
+            evidence = evidence.put_record(with_arrays(record, correct=correct))
+        return evidence
+
+    return change
+
+
+def guessing(generator: np.random.Generator, n: int) -> np.ndarray:
+    """Right by chance, one time in ten."""
+    return generator.integers(10, size=n) == 0
+
+
+def faultless(generator: np.random.Generator, n: int) -> np.ndarray:
+    """Right about every image."""
+    return np.ones(n, bool)
+
+
 def right_where(run_of: Callable[[Evidence], str], source: str, target: str) -> Change:
     """In one record, the answers called `target` become those called `source`."""
 

@@ -20,11 +20,12 @@ from qstudy.methods import causes, legacy
 from qstudy.methods.convert import QuantizedNetwork
 from qstudy.methods.fakequant import FakeQuantize
 from qstudy.methods.integer.simulated import IntegerNetwork
+from qstudy.methods.integer.wide import WideNetwork
 from qstudy.methods.simulate.layers import RoundedLayer, SameScale
 from qstudy.methods.simulate.ranges import layers
 from qstudy.numerics.mapping import QParams, quantize
 
-Converted = QuantizedNetwork | IntegerNetwork
+Converted = QuantizedNetwork | IntegerNetwork | WideNetwork
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class Agreement:
     kernels: tuple[KernelAgreement, ...]
     examples: int
     predictions: int = field(metadata={"unit": "examples whose prediction differs"})
+    logits: float = field(
+        default=0.0,
+        metadata={"unit": "largest difference of a logit, kernels on simulated codes"},
+    )
 
     @property
     def first(self) -> KernelAgreement | None:
@@ -77,9 +82,11 @@ class Agreement:
 
 def rounds_bias(converted: Converted) -> bool:
     """Whether `converted` makes integers of biases and multipliers (QNNPACK does)."""
-    if isinstance(converted, IntegerNetwork):
-        return converted.arithmetic == "fixed_point"
-    return converted.engine == "qnnpack"
+    if isinstance(converted, QuantizedNetwork):
+        return converted.engine == "qnnpack"
+    return isinstance(converted, IntegerNetwork) and (
+        converted.arithmetic == "fixed_point"
+    )
 
 
 def agreement(simulated: fx.GraphModule, converted: Converted, x: Tensor) -> Agreement:
@@ -102,7 +109,7 @@ def agreement(simulated: fx.GraphModule, converted: Converted, x: Tensor) -> Agr
         shown, wanted = _simulated(simulated, paths, x)
         free, alone = _Counts(shown), _Counts(shown)
         found = _follow(converted, x, free, forced=False)
-        _follow(converted, x, alone, forced=True)
+        forced = _follow(converted, x, alone, forced=True)
     kernels = tuple(
         KernelAgreement(
             name=_name(simulated, path),
@@ -115,7 +122,8 @@ def agreement(simulated: fx.GraphModule, converted: Converted, x: Tensor) -> Agr
         for path in free.off
     )
     differ = int((wanted.argmax(-1) != found.argmax(-1)).sum())
-    return Agreement(kernels, len(x), differ)
+    apart = (forced.double() - wanted.double()).abs().max().item()
+    return Agreement(kernels, len(x), differ, apart)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +193,7 @@ def _follow(converted: Converted, x: Tensor, counts: _Counts, *, forced: bool) -
 
     `forced`: what a kernel gives is replaced by the simulated codes before the next.
     """
-    if isinstance(converted, IntegerNetwork):
+    if not isinstance(converted, QuantizedNetwork):
 
         def look(path: str, codes: Tensor) -> Tensor:
             wanted = counts.compare(path, codes)

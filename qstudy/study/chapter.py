@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from qstudy.report import figures, numbers, tables
+from qstudy.report import figures, listing, numbers, tables
 from qstudy.spec import MODES, canonical_json
 from qstudy.study.tree import StudyError, results_root, work_root
 
@@ -62,6 +62,10 @@ class Chapter:
         if not self.whole and not (folder / f"{name}.svg").exists():
             return f"Figure {name} {_LEFT_OUT.format(self.mode)}"
         return figures.show(folder, name)
+
+    def code(self, name: str) -> Any:
+        """The lines of a function of the study; see qstudy.report.listing."""
+        return listing.listing(name)
 
     def number(self, key: str, part: str = "full") -> str:
         """A quoted number as text, exactly as the book's prose prints it."""

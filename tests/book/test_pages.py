@@ -12,7 +12,7 @@ import yaml
 from qstudy.report import lint, tables
 from tests.book import books
 
-STUBS = ("fusion", "formulas", "dynamic", "static", "qat", "speed")
+STUBS = ("fusion", "formulas", "dynamic", "static", "qat", "lsq", "speed")
 STUBS += ("networks", "data", "explorer")
 STUBS += ("status", "api", "api-numerics", "api-methods", "api-experiments")
 STUBS += ("api-rooms", "api-study", "cluster")
@@ -133,7 +133,7 @@ def test_cells_that_only_show_something_are_folded():
 
 
 def test_a_picture_is_the_first_thing_that_a_chapter_shows():
-    for name in ("fusion", "formulas", "dynamic", "static", "qat", "speed"):
+    for name in ("fusion", "formulas", "dynamic", "static", "qat", "lsq", "speed"):
         path = books.ROOT / "chapters" / f"{name}.ipynb"
         cells = nbformat.read(path, as_version=4).cells
         kinds = [c.cell_type for c in cells[:4]]
@@ -156,7 +156,7 @@ def test_toc_names_the_pages_in_order():
     files = [toc["root"]]
     for chapter in chapters:
         files += [chapter["file"], *(s["file"] for s in chapter.get("sections", []))]
-    chapters = "introduction fusion formulas dynamic static qat speed claims"
+    chapters = "introduction fusion formulas dynamic static qat lsq speed claims"
     chapters += " guide slow migration elsewhere"
     order = (
         f"index {chapters} explorer rerun cluster networks training data scope glossary"

@@ -11,7 +11,7 @@ from qstudy.study.tree import repository
 from tests.book import books, browser
 
 RESULTS = repository() / "results"
-CHAPTERS = ("fusion", "formulas", "dynamic", "static", "qat", "speed")
+CHAPTERS = ("fusion", "formulas", "dynamic", "static", "qat", "lsq", "speed")
 
 
 @pytest.fixture(scope="module")

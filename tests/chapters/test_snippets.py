@@ -168,6 +168,24 @@ def test_a_ratio_is_not_followed_by_times():
             assert quoted[numbers.split_key(key)[0]].unit != "×", f"{page.name}: {key}"
 
 
+def test_train_your_own_model_with_learned_steps(batches):
+    load, train = snippets("lsq")
+    assert 'qstudy.load("resnet20", method="lsq-' in load
+    model = Small().eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    names = {"model": model, "loader": [(batches[0], torch.arange(4))] * 3}
+    exec(train, names)
+    assert names["logits"].shape == (4, 10)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            names["logits"], names["net"](batches[0]), rtol=0, atol=1e-3
+        )
+    assert "fc.layer.weight.int8" in names["file"]
+    steps = {k: v for k, v in names["net"].named_parameters() if k.endswith(".step")}
+    assert steps and all(step.grad is None or step > 0 for step in steps.values())
+    assert all(torch.equal(t, before[k]) for k, t in model.state_dict().items())
+
+
 # ---- from one API to the next
 
 

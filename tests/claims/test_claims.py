@@ -441,3 +441,96 @@ def test_pages_of_the_guide_are_in_the_book():
     files = {c["file"] for part in toc["parts"] for c in part["chapters"]}
     for name in ("claims", "guide", "slow", "migration", "elsewhere"):
         assert f"chapters/{name}" in files
+
+
+# ---- learned steps
+
+
+def held_steps(away, *, bits=2, layers=5):
+    """lsq_error.csv of one network whose best steps are `away` percent off."""
+    rows = [
+        {"model": "resnet20", "seed": 0, "weight_bits": bits, "bits": bits}
+        | {"tensor": tensor, "measure": measure, "run": "a" * 64}
+        | {"away_pct": away + layer, "share": 1 + (away + layer) / 100}
+        | {"inside": True}
+        for tensor in ("weight", "activation")
+        for measure in ("mae", "mse", "kl")
+        for layer in range(layers)
+    ]
+    return Evidence({"lsq_error.csv": pd.DataFrame(rows)})
+
+
+@pytest.mark.parametrize(
+    ("away", "verdict"), [(40.0, HOLDS), (0.0, UNDECIDED), (-3.5, FAILS)]
+)
+def test_a_learned_step_is_held_against_the_ones_that_err_least(away, verdict):
+    claim = entries.by_id("esser.error")
+    found = judge(claim, held_steps(away))
+    assert found.verdict == verdict and len(found.figures) == 6
+    assert found.figures[0][1].value == pytest.approx(away + 2)
+    assert judge_control(claim, held_steps(away)) == "rejected: fails"
+    assert judge(claim, held_steps(away, bits=4)).verdict == NOT_MEASURED
+    assert judge(claim, held_steps(away, layers=1)).verdict == NOT_MEASURED
+    # An end of what was tried is no least value, and is not counted as far away.
+    frame = held_steps(away).table("lsq_error.csv")
+    frame.loc[frame.measure == "kl", ["away_pct", "inside"]] = [99.0, False]
+    found = judge(claim, Evidence({"lsq_error.csv": frame}))
+    assert found.verdict == verdict and len(found.figures) == 4
+
+
+def sized(two_bits, *, models=("resnet8", "resnet20")):
+    """Networks by size; a large one of 2 bits is right about `two_bits` of 1000."""
+    told = {
+        ("resnet8", 2): (25, 700),
+        ("resnet8", 8): (75, 850),
+        ("resnet20", 2): (80, two_bits),
+        ("resnet20", 8): (280, 930),
+    }
+    records, rows = {}, []
+    for (model, bits), (size, right) in told.items():
+        if model not in models:
+            continue
+        correct = (np.arange(1000) < right).astype(np.uint8)
+        made = kept("lsq", arrays={"correct": correct}, model=model, bits=bits)
+        records[made.spec.key] = made
+        row = {"model": model, "method": "lsq", "weight_bits": bits}
+        row |= {"size_kib": float(size), "top1": right / 10, "run": made.spec.key}
+        rows.append(row)
+    return Evidence({"lsq_size.csv": pd.DataFrame(rows)}, records)
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"), [(900, HOLDS), (850, UNDECIDED), (800, FAILS)]
+)
+def test_a_network_of_few_bits_must_beat_those_no_larger(right, verdict):
+    claim = entries.by_id("deck.lsq.size")
+    found = judge(claim, sized(right))
+    assert found.verdict == verdict
+    # The smallest network has none to beat, and proves nothing.
+    ((label, gain),) = found.figures
+    assert label == "resnet20 at 2 bits over resnet8 at 8"
+    assert gain.value == pytest.approx((right - 850) / 10)
+    assert judge_control(claim, sized(right)) == "rejected: fails"
+    one = sized(right, models=("resnet20",))
+    assert judge(claim, one).verdict == NOT_MEASURED
+
+
+def test_distillation_at_3_bits_is_held_to_what_is_called_lossless():
+    lsq = seeds_of("lsq", [0.899] * 3, width="w3a3", experiment="lsq")
+    fp32 = seeds_of("fp32", [0.9] * 3, experiment="static")
+    rows = [
+        {"model": "resnet20", "method": "fp32", "seed": r.spec.seed, "run": key}
+        for key, r in fp32.items()
+    ]
+    seen = Evidence({"static.csv": pd.DataFrame(rows)}, lsq | fp32)
+    assert judge(entries.by_id("esser.distilled"), seen).verdict == HOLDS
+    worse = seeds_of("lsq", [0.897] * 3, width="w3a3", experiment="lsq")
+    seen = Evidence({"static.csv": pd.DataFrame(rows)}, worse | fp32)
+    assert judge(entries.by_id("esser.distilled"), seen).verdict == FAILS
+    assert judge(entries.by_id("esser.w3"), seen).verdict == HOLDS
+
+
+def test_one_seed_judges_no_mean():
+    lsq = seeds_of("lsq", [0.9], width="w4a4", experiment="lsq")
+    told = judge(entries.by_id("esser.w4"), Evidence({}, lsq))
+    assert told.verdict == NOT_MEASURED

@@ -34,7 +34,7 @@ def test_a_card_tells_what_was_trained_on_what_and_how_good_it_is(record):
         assert f"* **{row}:** " in text
     score = next(v for k, v in record.values.items() if "top1" in k or "perp" in k)
     (told,) = re.findall(rf"\* \*\*.*, (\w+):\*\* {score.value:.2f}", text)
-    cifar = record.spec.experiment in ("baselines", "qat")
+    cifar = record.spec.experiment in ("baselines", "qat", "lsq")
     test = cifar and params["split"] == "train"
     assert told == ("test" if test else "validation")
 

@@ -63,7 +63,7 @@ def test_every_checkpoint_is_what_its_record_says():
 
 
 def test_every_experiment_with_a_notebook_is_a_chapter():
-    chapters = {"dynamic", "formulas", "fusion", "qat", "speed", "static"}
+    chapters = {"dynamic", "formulas", "fusion", "lsq", "qat", "speed", "static"}
     assert set(notebooks.chapters()) & set(experiments.NAMES) == chapters
 
 

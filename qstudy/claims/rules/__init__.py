@@ -21,6 +21,7 @@ from qstudy.claims.rules.exact import (
     same_code,
     same_logits,
 )
+from qstudy.claims.rules.learned import best_at_a_size, step_errs_more
 from qstudy.claims.rules.sweeps import (
     images_enough,
     smaller_loses_more,
@@ -35,6 +36,7 @@ __all__ = [
     "Rule",
     "ablation",
     "asymmetric",
+    "best_at_a_size",
     "between",
     "both",
     "code_of",
@@ -55,6 +57,7 @@ __all__ = [
     "static_drop",
     "static_drop_over_seeds",
     "static_size",
+    "step_errs_more",
     "sweep_drop",
     "sweep_gain",
     "text_drops",

@@ -1,4 +1,7 @@
-"""The LSQ chapter's figures: size, what a change brings, how far updates move steps."""
+"""The LSQ chapter's figures: accuracy by bits, size, what a change brings, updates.
+
+Those of the steps themselves are figures_steps.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,33 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from qstudy.experiments.lsq.figures_steps import errors, gradient
 from qstudy.experiments.lsq.tables_ablation import base_of
+from qstudy.measure import portable
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
+from qstudy.report.numbers import counted
+
+_LABELS = {
+    "fp32": "fp32",
+    "static_int8": "calibrated (PTQ)",
+    "qat": "QAT",
+    "lsq": "LSQ",
+}
+# Points below the best network that the picture of sizes reaches.
+_REACH = 12.0
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
-    """lsq_size, lsq_ablation and lsq_ratio, each where its table is there."""
+    """lsq_gradient, and lsq_core, _error, _size, _ablation, _ratio of their tables."""
+    yield gradient()
+    if "lsq_methods.csv" in tables:
+        rows = tables["lsq_methods.csv"]
+        rows = rows[rows.drop_pp.notna()]
+        if "lsq" in set(rows.method):
+            yield _core(rows)
+    if "lsq_error_summary.csv" in tables:
+        yield errors(tables["lsq_error.csv"])
     if "lsq_size.csv" in tables:
         yield _size(tables["lsq_size.csv"])
     if "lsq_ablation_summary.csv" in tables:
@@ -21,10 +44,62 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
         yield _ratio(tables["lsq_ratio.csv"])
 
 
+def _core(rows: pd.DataFrame) -> Figure:
+    """Each network's drop against its fp32 network, by bits and method."""
+    model = max(set(rows[rows.method == "lsq"].model), key=lambda m: int(m[6:]))
+    shown = rows[(rows.model == model) & (rows.split == "test")]
+    bits = sorted(set(shown.weight_bits))
+    methods = [m for m in style.METHODS if m in set(shown.method)]
+    figure, axis = style.new_figure(height=3.4)
+    told = []
+    for number, method in enumerate(methods):
+        mine = shown[shown.method == method]
+        looks = style.method_style(method) | {"label": _LABELS[method]}
+        apart = 0.14 * (number - (len(methods) - 1) / 2)
+        places = [bits.index(b) + apart for b in mine.weight_bits]
+        axis.errorbar(
+            places,
+            mine.drop_pp,
+            yerr=[
+                (mine.drop_pp - mine.drop_lo).clip(lower=0),
+                (mine.drop_hi - mine.drop_pp).clip(lower=0),
+            ],
+            linestyle="none",
+            capsize=2,
+            **looks,
+        )
+        means = mine.groupby("weight_bits").drop_pp.agg(portable.mean)
+        said = ", ".join(f"{drop:.2f} at {b} bits" for b, drop in means.items())
+        told.append(f"{_LABELS[method]} {said}")
+    axis.axhline(0, color="#000000", linewidth=1)
+    scales.symmetric(axis, "y")
+    most, least = shown.drop_hi.max(), shown.drop_lo.min()
+    axis.set_ylim(min(-1.0, 1.3 * least), max(1.0, 1.5 * most))
+    axis.set_xticks(range(len(bits)), [f"W{b}A{b}" for b in bits])
+    axis.set_ylabel("drop of top-1 against fp32 [pp]\n(down is better)")
+    axis.legend(fontsize=8, loc="upper right")
+    seeds = shown[shown.method == "lsq"].groupby("weight_bits").seed.nunique()
+    each = ", ".join(f"{counted(int(n), 'seed')} at {b} bits" for b, n in seeds.items())
+    return Figure(
+        name="lsq_core",
+        figure=figure,
+        data=shown,
+        alt=f"Drop of top-1 of {model} in points, by bits. {'; '.join(told)}.",
+        caption=(
+            f"Points of top-1 lost to fp32: {'; '.join(told)}. Linear up to 1 point, "
+            "logarithmic beyond. A mark a network against the fp32 network it started "
+            f"from, bars: 95 % interval over {int(shown.n.max()):,} test images; "
+            f"{model}, of LSQ {each}."
+        ),
+    )
+
+
 def _size(frame: pd.DataFrame) -> Figure:
     """Accuracy against the size of the file, all methods, with the Pareto front."""
     figure, axis = style.new_figure(height=3.8)
-    front = frame[frame.front].sort_values("size_kib", kind="stable")
+    floor = frame.top1.max() - _REACH
+    seen = frame[frame.top1 >= floor]
+    front = seen[seen.front].sort_values("size_kib", kind="stable")
     axis.plot(
         front.size_kib,
         front.top1,
@@ -34,11 +109,10 @@ def _size(frame: pd.DataFrame) -> Figure:
         drawstyle="steps-post",
         zorder=1,
     )
-    for method in [name for name in style.METHODS if name in set(frame.method)]:
-        rows = frame[frame.method == method]
-        axis.plot(
-            rows.size_kib, rows.top1, linestyle="none", **style.method_style(method)
-        )
+    for method in [name for name in style.METHODS if name in set(seen.method)]:
+        rows = seen[seen.method == method]
+        looks = style.method_style(method) | {"label": _LABELS[method]}
+        axis.plot(rows.size_kib, rows.top1, linestyle="none", **looks)
     for row in front.itertuples():
         depth = row.model.removeprefix("resnet")
         axis.annotate(
@@ -52,21 +126,22 @@ def _size(frame: pd.DataFrame) -> Figure:
     axis.set_xlabel("size of the file [KiB] (left is better)")
     axis.set_ylabel("top-1 on the test set [%] (up is better)")
     axis.legend(loc="lower right", fontsize=8)
-    small = front.iloc[0]
-    bits = ", ".join(str(b) for b in sorted(set(front.weight_bits)))
-    told = (
-        f"No smaller network is as accurate as these {len(front)}, which have "
-        f"{bits} bits a weight; the smallest takes {small.size_kib:.0f} KiB for "
-        f"{small.top1:.1f} %"
+    told = "; ".join(
+        f"{row.model} by {_LABELS[row.method]} at {row.weight_bits} bits, "
+        f"{row.size_kib:.0f} KiB, {row.top1:.2f} %"
+        for row in front.itertuples()
     )
+    lower = len(frame) - len(seen)
+    out = f" {lower} networks lie further down." if lower else ""
     return Figure(
         name="lsq_size",
         figure=figure,
         data=frame,
-        alt=f"Top-1 against file size for {len(frame)} networks. {told}.",
+        alt=f"Top-1 against file size for {len(seen)} networks. The front: {told}.",
         caption=(
-            f"{told}. A point a network, the mean of its seeds; dashed: the Pareto "
-            "front. Files hold packed codes, steps, normalizations and biases."
+            f"No network of these that is as small is as accurate: {told}. A point a "
+            "network, the mean of its seeds; dashed: that front. Files hold packed "
+            f"codes, steps, normalizations and biases.{out}"
         ),
     )
 
@@ -119,7 +194,7 @@ def _ratio(frame: pd.DataFrame) -> Figure:
     layers = list(dict.fromkeys(weights.layer))
     lines = ("-", "--", ":", "-.")
     told = []
-    for line, (gradient, rows) in zip(
+    for line, (scaled, rows) in zip(
         lines, weights.groupby("gradient", sort=False), strict=False
     ):
         values = [float(rows[rows.layer == layer].ratio.iloc[0]) for layer in layers]
@@ -129,9 +204,9 @@ def _ratio(frame: pd.DataFrame) -> Figure:
             color=style.method("lsq").colour,
             marker="o",
             linestyle=line,
-            label=gradient,
+            label=scaled,
         )
-        told.append(f"{gradient}: {min(values):.2g} to {max(values):.2g}")
+        told.append(f"{scaled}: {min(values):.2g} to {max(values):.2g}")
     axis.axhline(1, color="#666666", linewidth=1)
     axis.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=8)
     axis.set_ylabel("update of the step over that of the weights")

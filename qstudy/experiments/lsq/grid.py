@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,17 +17,23 @@ from qstudy.experiments.lsq.recipe import (
     ABLATION_EPOCHS,
     ABLATION_SEEDS,
     CHOSEN,
+    FEW,
     FINE_TUNING,
+    FORMS,
     PAPER,
+    PUBLISHED,
+    PUBLISHED_SIZES,
     RATIOS,
     SEEDS,
     SHARES,
     START,
+    TRACED,
     TRIALS,
     TRIED,
     WIDTHS,
 )
 from qstudy.experiments.qat.grid import ptq_spec, qat_spec
+from qstudy.experiments.qat.grid import smoke as qat_smoke
 from qstudy.spec import RunSpec
 
 NAME = "lsq"
@@ -46,6 +51,8 @@ CANDIDATES = (
     "native:bf16:kept",
     "lsq:bf16:compiled:kept",
 )
+# Of which networks the QAT chapter trains which widths.
+TUNED = {"resnet20": ("w8a8", "w4a4")}
 # What a step of LSQ is, as the study trains, and the same without rounding.
 STUDY, UNQUANTIZED = CANDIDATES[-1], "none:bf16:compiled:kept"
 
@@ -89,11 +96,23 @@ def chosen_spec(parent: RunSpec, width: str, **params: Any) -> RunSpec:
     return lsq_spec(parent, width, **CHOSEN[width], **params)
 
 
-def evaluate_spec(parent: RunSpec, method: str, *, width: str = "") -> RunSpec:
-    """Score and weigh `parent`'s network: as it is, or calibrated to `width`."""
+def evaluate_spec(
+    parent: RunSpec,
+    method: str,
+    *,
+    width: str = "",
+    first: int | None = None,
+    threads: int = 1,
+) -> RunSpec:
+    """Score and weigh `parent`'s network: as it is, or calibrated to `width`.
+
+    With `first` only so many test images are scored.
+    """
     if method != "static_int8":
-        told = {"width": parent.params["width"]} if "width" in parent.params else {}
-        return _spec(parent, "evaluate", method=method, **told)
+        told: dict[str, Any] = {} if first is None else {"first": first}
+        if "width" in parent.params:
+            told["width"] = parent.params["width"]
+        return _spec(parent, "evaluate", method=method, threads=threads, **told)
     alike = ptq_spec(parent, "w4a4").params
     return _spec(
         parent,
@@ -143,37 +162,52 @@ def sizes() -> list[RunSpec]:
     ]
 
 
+def trained() -> list[RunSpec]:
+    """What of the core and of the sizes is trained by now, as the recipe declares."""
+    return [
+        *(s for s in core() if s.seed in PUBLISHED.get(s.params["width"], ())),
+        *(
+            s
+            for s in sizes()
+            if s.params["width"] in PUBLISHED_SIZES.get(s.params["model"], ())
+        ),
+    ]
+
+
 def checkpoints() -> list[RunSpec]:
-    """Every network of the core and of the sizes, read back and scored again."""
-    return [evaluate_spec(spec, "lsq") for spec in (*core(), *sizes())]
+    """Every trained network, read back from its packed file and scored again."""
+    return [evaluate_spec(spec, "lsq") for spec in trained()]
+
+
+def rerun() -> list[RunSpec]:
+    """What a quick run computes again: each packed file, on the first test images."""
+    return [evaluate_spec(spec, "lsq", first=FEW, threads=2) for spec in trained()]
 
 
 def references() -> list[RunSpec]:
-    """What the trained ones are compared with: fp32, calibrated, and trained by QAT."""
-    models = {"resnet20": SEEDS, "resnet14": (0,), "resnet8": (0,)}
-    first = {model: baselines.published(model, seed=0) for model in models}
-    fp32 = [
-        evaluate_spec(baselines.published(model, seed=seed), "fp32")
-        for model, seeds in models.items()
-        for seed in seeds
+    """What the trained ones are compared with: fp32, calibrated, and trained by QAT.
+
+    fp32 for each seed of a network that is trained, the others for its first seed.
+    """
+    parents = dict.fromkeys(RunSpec.from_dict(s.params["parent"]) for s in trained())
+    first = [parent for parent in parents if parent.seed == 0]
+    tuned = [(p, width) for p in first for width in TUNED.get(p.params["model"], ())]
+    return [
+        *(evaluate_spec(parent, "fp32") for parent in parents),
+        *(
+            evaluate_spec(parent, "static_int8", width=width)
+            for parent in first
+            for width in WIDTHS
+        ),
+        *(evaluate_spec(qat_spec(parent, width), "qat") for parent, width in tuned),
     ]
-    calibrated = [
-        evaluate_spec(parent, "static_int8", width=width)
-        for parent in first.values()
-        for width in WIDTHS
-    ]
-    tuned = [
-        evaluate_spec(qat_spec(first["resnet20"], width), "qat")
-        for width in ("w8a8", "w4a4")
-    ]
-    return [*fp32, *calibrated, *tuned]
 
 
 def side() -> list[RunSpec]:
     """ResNet-8 from dev, one thing changed at a time, and the ratio of its updates."""
     dev = baselines.dev("resnet8")
     short = {"epochs": ABLATION_EPOCHS}
-    trained = [
+    varied = [
         lsq_spec(
             dev,
             "w2a2",
@@ -185,27 +219,30 @@ def side() -> list[RunSpec]:
         for name, changed in ABLATION.items()
         for seed in ABLATION_SEEDS
     ]
-    return [*trained, *(ratio_spec(dev, how) for how in RATIOS)]
+    return [*varied, *(ratio_spec(dev, how) for how in RATIOS)]
 
 
-def integers_spec(parent: RunSpec, *, engine: str, images: int = 1000) -> RunSpec:
-    """Convert a W8A8 network of `lsq_spec` to an engine's kernels and compare codes."""
+def integers_spec(
+    parent: RunSpec, *, forms: tuple[str, ...], images: int = TRACED
+) -> RunSpec:
+    """Compare the network of a `lsq_spec` with its integer `forms`, code by code."""
     return _spec(
         parent,
         "integers",
         method="lsq",
         width=parent.params["width"],
-        engine=engine,
+        forms=list(forms),
         images=images,
     )
 
 
 def integers() -> list[RunSpec]:
-    """The first seed of the core at 8 bits, on the kernels of an engine."""
-    parent = chosen_spec(
-        baselines.published("resnet20", seed=SEEDS[0]), "w8a8", shares=SHARES
-    )
-    return [integers_spec(parent, engine="fbgemm")]
+    """ResNet-20 of the first seed, at each width that is trained by now."""
+    return [
+        integers_spec(spec, forms=FORMS[spec.params["width"]])
+        for spec in trained()
+        if spec.params["model"] == "resnet20" and spec.seed == SEEDS[0]
+    ]
 
 
 def ratio_spec(
@@ -241,7 +278,7 @@ def smoke() -> list[RunSpec]:
     few = {"images": 64}
     parent = baselines.smoke()
     everything = {**ALL_FEW, **short}
-    trained = lsq_spec(
+    two = lsq_spec(
         parent,
         "w2a2",
         simulate={"start": "mse"},
@@ -260,8 +297,9 @@ def smoke() -> list[RunSpec]:
         },
     )
     eager = [STUDY.replace(":compiled", ""), "none:bf16:kept", "native:bf16:kept"]
+    tuned = next(s for s in qat_smoke() if s.params.get("method") == "qat")
     return [
-        trained,
+        two,
         lsq_spec(
             parent,
             "w4a4",
@@ -271,10 +309,13 @@ def smoke() -> list[RunSpec]:
             condition="smoke",
         ),
         eight,
-        evaluate_spec(trained, "lsq"),
-        integers_spec(eight, engine="fbgemm", images=32),
+        evaluate_spec(two, "lsq"),
+        evaluate_spec(two, "lsq", first=32),
+        integers_spec(eight, forms=FORMS["w8a8"], images=32),
+        integers_spec(two, forms=FORMS["w2a2"], images=32),
         evaluate_spec(parent, "fp32"),
         evaluate_spec(parent, "static_int8", width="w4a4"),
+        evaluate_spec(tuned, "qat"),
         ratio_spec(parent, "full", recipe={**short, "epochs": 1}),
         cost_spec(
             "resnet8",
@@ -294,21 +335,17 @@ ALL_FEW = {
     **{"distill": 0.5, "temperature": 4.0, "muon_lr": 0.002},
     **{"ema_decay": 0.9, "bn_batches": 2},
 }
-# What can be run, and what of it the published results hold.
-PARTS: dict[str, Callable[[], list[RunSpec]]] = {
-    "core": core,
-    "checkpoints": checkpoints,
-    "integers": integers,
-    "recipe_trials": recipe_trials,
-    "references": references,
-    "side": side,
-    "sizes": sizes,
-    "costs": costs,
-}
-PUBLISHED: tuple[str, ...] = ()
 
 
 def grid(mode: str) -> list[RunSpec]:
-    """full: the parts in PUBLISHED. quick: none before their networks are trained."""
-    full = [spec for part in PUBLISHED for spec in PARTS[part]()]
-    return {"smoke": smoke(), "quick": [], "full": full}[mode]
+    """full: what is trained by now and all that follows from it. quick: the files.
+
+    The rest of `core` and `sizes`, and `side`, `recipe_trials` and `costs`, join when
+    they have been run.
+    """
+    if mode == "smoke":
+        return smoke()
+    if mode == "quick":
+        return rerun()
+    made = [*trained(), *checkpoints(), *references(), *integers(), *rerun()]
+    return made if trained() else []

@@ -10,21 +10,35 @@ import pandas as pd
 from qstudy.experiments import columns
 from qstudy.experiments.baselines.recipe import goal_verdict
 from qstudy.experiments.lsq.grid import NAME, STUDY
-from qstudy.experiments.lsq.recipe import COST_GOAL, DROP_GOAL, GOALS, SEEDS
+from qstudy.experiments.lsq.numbers_more import more
+from qstudy.experiments.lsq.recipe import (
+    COST_GOAL,
+    DROP_GOAL,
+    EXPLORED,
+    GOALS,
+    SEEDS,
+    WIDTHS,
+)
 from qstudy.spec import Number
 
 
 def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
-    """lsq.<model>.w<bits>a<bits>.*: .top1 with _min and _max and .drop over seeds.
+    """lsq.<model>.w<bits>a<bits>.*: .top1 with _min and _max, .drop, .seeds, .epochs.
 
-    .goal and .goal_verdict where all seeds that it is for are there. Of trials and the
+    .drop is over seeds, or over images where there is one. Of ResNet-20 every width has
+    its keys, "–" before its first network, and .goal with .goal_verdict, which waits
+    for all seeds. <method>.w<bits>a<bits>.drop is what others lose. lsq.file.*,
+    lsq.error.* and lsq.integers.<form>.*: files, steps, integers. Of trials and the
     ablation, lsq.recipe.<condition>.gain and lsq.ablation.<condition>.gain. Of a
     training step, lsq.cost.t<threads>.<baseline>.ratio, .goal and .goal_verdict.
     """
     quoted: dict[str, Number] = {}
     networks = tables.get("lsq.csv", pd.DataFrame())
+    if len(networks):
+        quoted |= waiting(tuple(networks.run))
     for row in tables.get("lsq_summary.csv", pd.DataFrame()).itertuples():
         quoted |= _network(row, networks)
+    quoted |= more(tables) if len(networks) else {}
     for row in tables.get("lsq_recipe.csv", pd.DataFrame()).itertuples():
         if pd.notna(row.gain_pp):
             key = f"{NAME}.recipe.{_plain(row.condition)}.gain"
@@ -62,32 +76,40 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     return quoted
 
 
+def waiting(runs: tuple[str, ...]) -> dict[str, Number]:
+    """The keys of every width of ResNet-20, before there is a network of it."""
+    made = {f"{NAME}.explored": Number(EXPLORED, "", 0, runs=runs)}
+    for width in WIDTHS:
+        key = f"{NAME}.resnet20.{width}"
+        for name in ("top1", "drop", "seeds", "epochs", "goal_verdict"):
+            made[f"{key}.{name}"] = Number("–")
+        goal = Number(DROP_GOAL, "pp", 1)
+        made[f"{key}.goal"] = Number(GOALS[width], "%", 1) if width in GOALS else goal
+    return made
+
+
 def _network(row: Any, networks: pd.DataFrame) -> dict[str, Number]:
     width = f"w{row.weight_bits}a{row.activation_bits}"
     key = f"{NAME}.{row.model}.{width}"
     mine = networks[
         (networks.model == row.model) & (networks.weight_bits == row.weight_bits)
     ]
-    runs = tuple(mine.run)
+    runs, both = tuple(mine.run), columns.runs(mine, compared=True)
     made = {
         f"{key}.{name}": Number(getattr(row, name), "%", 2, n=row.n, runs=runs)
         for name in ("top1", "top1_min", "top1_max")
     }
+    made[f"{key}.epochs"] = Number(int(row.epochs), "", 0, runs=runs)
     if pd.notna(row.drop_pp):
-        both = columns.runs(mine, compared=True)
+        n = row.n if row.drop_over == "seeds" else int(mine.n.iloc[0])
         made[f"{key}.drop"] = Number(
-            row.drop_pp, "pp", 2, row.drop_lo, row.drop_hi, n=row.n, runs=both
+            row.drop_pp, "pp", 2, row.drop_lo, row.drop_hi, n=n, runs=both
         )
-    if row.model != "resnet20" or set(mine.seed) != set(SEEDS):
-        return made
-    if width in GOALS:
-        verdict = goal_verdict(row.top1, goal=GOALS[width])
-        made[f"{key}.goal"] = Number(GOALS[width], "%", 1)
-        made[f"{key}.goal_verdict"] = Number(verdict, runs=runs)
-    elif pd.notna(row.drop_pp):
-        verdict = goal_verdict(-row.drop_hi, goal=-DROP_GOAL)
-        made[f"{key}.goal"] = Number(DROP_GOAL, "pp", 1)
-        made[f"{key}.goal_verdict"] = Number(verdict, runs=both)
+    if row.model == "resnet20":
+        said = f"{row.n} of {len(SEEDS)}"
+        made[f"{key}.seeds"] = Number(said, runs=runs)
+        if pd.notna(row.goal_verdict):
+            made[f"{key}.goal_verdict"] = Number(row.goal_verdict, runs=both)
     return made
 
 

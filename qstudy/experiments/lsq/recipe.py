@@ -2,8 +2,9 @@
 
 The plain recipe is the paper's (Esser et al. 2020, arXiv 1902.08153, section 2.3) at
 the length that a CPU allows: weights and steps at one rate, a cosine, weight decay
-1e-4, no help. What is added to it for the core was chosen on ResNet-20's `dev` network
-by the 5,000 images held out.
+1e-4, no help. What is added to it for the core was chosen beforehand on ResNet-20's
+`dev` network by the 5,000 images held out, in EXPLORED short runs of plain code on an
+accelerator, of which nothing is published; the published networks come from a CPU.
 """
 
 from __future__ import annotations
@@ -122,8 +123,25 @@ BASES = {"3 bits, decay 2.5e-5": "3 bits", "4 bits, decay 2.5e-5": "4 bits"}
 # Of these the update ratio of each layer is measured (the paper's section 3.4).
 RATIOS = ("full", "sqrt_n", "none")
 
-# What a network is compared with for its size: the shares of the step that are tried.
+# The shares of the learned step that are tried in its place.
 SHARES = {"first": 0.01, "last": 20.0, "count": 2000}
+# Runs of the exploration that the docstring of this module tells of.
+EXPLORED = 61
+# What is trained by now: of the core, by width its seeds, and of the smaller networks,
+# by network its widths. The published grid has these, and grows with them.
+PUBLISHED: dict[str, tuple[int, ...]] = {"w8a8": (0,)}
+PUBLISHED_SIZES: dict[str, tuple[str, ...]] = {}
+
+# What a network is compared with in integers, by width: where sums are rounded as the
+# engines do, one of them and this study's own two ways; elsewhere integers alone.
+FORMS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("w2a2", "w3a3", "w4a4"), ("integer_wide",)),
+    "w8a8": ("fbgemm", "integer_float32", "integer_fixed_point"),
+}
+# Of the test images, in their order: those whose every code is compared, and those
+# that a quick rerun scores.
+TRACED, FEW = 100, 1000
+
 # Set before any training. To beat: the checkpoints that the authors of APoT (Li et al.
 # 2020, arXiv 1909.13144) released, each at its best epoch on the test set, in percent.
 SEEDS = (0, 1, 2)

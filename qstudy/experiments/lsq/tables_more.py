@@ -1,4 +1,4 @@
-"""Steps held against other steps, updates, an engine's codes, and the cost."""
+"""Steps held against other steps, updates, integer forms, and the cost."""
 
 from __future__ import annotations
 
@@ -6,38 +6,82 @@ from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments import timing
+from qstudy.experiments import columns, timing
+from qstudy.experiments.lsq.recipe import SHARES
+from qstudy.measure import portable, statistics
 from qstudy.spec import RunRecord
+
+# Layers whose tensors have 8 bits at every width.
+EDGES = ("conv1", "fc")
 
 
 def errors(records: list[RunRecord]) -> pd.DataFrame:
     """lsq_error.csv: a row a network, tensor and measure.
 
     `share` of the learned step is what errs least by `measure`; `away_pct` how far that
-    is from the learned one, |share - 1| in percent, as the paper reports it.
+    is from the learned one, |share - 1| in percent, as the paper reports it. `bits`
+    are the tensor's own, 8 in the first and the last layer. `inside`: the best share is
+    none of the ends of what was tried. Of a tensor with many values that are exactly 0
+    the divergence falls as the cell of the 0 narrows, and has no least value inside.
     """
     rows = []
     for record in records:
         params = record.spec.params
+        tried = params.get("shares", SHARES)
         for key, value in record.values.items():
             sort, _, rest = key.partition("/")
             if sort != "share":
                 continue
             tensor, _, measure = rest.rpartition("/")
             layer, _, kind = tensor.rpartition(".")
+            bits = params["simulate"]["weight_bits"]
+            if layer in EDGES:
+                bits = params["simulate"]["first_last_bits"]
             rows.append(
                 {
                     **_about(record),
                     "weight_bits": params["simulate"]["weight_bits"],
                     "layer": layer,
                     "tensor": "weight" if kind == "weight" else "activation",
+                    "bits": bits,
                     "measure": measure,
                     "share": value.value,
                     "away_pct": 100 * abs(value.value - 1),
+                    "inside": tried["first"] < value.value < tried["last"],
                     **_source(record),
                 }
             )
     return _sorted(rows, ["model", "weight_bits", "seed", "measure"])
+
+
+def error_summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """lsq_error_summary.csv: means over the tensors that have the network's bits.
+
+    `away_pct` with its t interval over the `n` of the `tensors` whose best share lies
+    inside what was tried, and `share`, the mean of the latter: below 1 they would have
+    a smaller step than was learned.
+    """
+    if not len(frame):
+        return frame
+    own = frame[frame.bits == frame.weight_bits]
+    by = ["model", "width", "weight_bits", "seed", "tensor", "measure"]
+    rows = []
+    for key, tensors in own.groupby(by, sort=False):
+        inside = tensors[tensors.inside]
+        away = inside.away_pct.tolist()
+        mean = statistics.t_interval(away) if len(away) > 1 else None
+        rows.append(
+            {
+                **dict(zip(by, key, strict=True)),
+                "tensors": len(tensors),
+                "n": len(away),
+                **columns.interval("away_pct", mean),
+                "share": portable.mean(inside.share) if away else None,
+                "origin": tensors.origin.iloc[0],
+                "run": tensors.run.iloc[0],
+            }
+        )
+    return _sorted(rows, ["model", "weight_bits", "seed", "tensor"])
 
 
 def ratios(records: list[RunRecord]) -> pd.DataFrame:
@@ -58,23 +102,36 @@ def ratios(records: list[RunRecord]) -> pd.DataFrame:
 
 
 def integers(records: list[RunRecord]) -> pd.DataFrame:
-    """lsq_integers.csv: codes and predictions of an engine that differ."""
-    rows = [
-        {
-            **_about(record),
-            "engine": record.spec.params["engine"],
-            "n": record["examples"],
-            **{
-                name: record[name]
-                for name in ("codes", "codes_alone", "codes_free", "predictions")
-            },
-            "from_tie": record["from_tie"],
-            "machine": record.machine,
-            **_source(record),
-        }
-        for record in records
-    ]
-    return _sorted(rows, ["model", "seed", "engine"])
+    """lsq_integers.csv: a row a network and integer form, codes and what differs.
+
+    `free` where both run on their own, `alone` where each kernel is given the simulated
+    codes; `from_tie` how far from a tie, in steps, the furthest of the latter was;
+    `logits` the largest difference of a logit where all codes are the simulated ones.
+    """
+    rows = []
+    for record in records:
+        forms = [k.partition("/")[2] for k in record.values if k.startswith("codes/")]
+        order = record.spec.params["forms"]
+        for form in sorted(forms, key=order.index):
+            tie = record.values.get(f"tie/{form}")
+            codes = record[f"codes/{form}"]
+            rows.append(
+                {
+                    **_about(record),
+                    "form": form,
+                    "n": record["examples"],
+                    "codes": codes,
+                    "free": record[f"free/{form}"],
+                    "free_pct": 100 * record[f"free/{form}"] / codes,
+                    "alone": record[f"alone/{form}"],
+                    "from_tie": None if tie is None else tie.value,
+                    "differing": record[f"differ/{form}"],
+                    "logits": record[f"logits/{form}"],
+                    "machine": record.machine,
+                    **_source(record),
+                }
+            )
+    return _sorted(rows, ["model", "seed", "width"])
 
 
 def costs(records: list[RunRecord]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from qstudy.experiments.evaluation import (
     scored,
 )
 from qstudy.experiments.lsq.tasks_cost import cost
+from qstudy.experiments.lsq.tasks_integers import integers
 from qstudy.experiments.lsq.tasks_training import ratio, train
 from qstudy.experiments.lsq.trained import network_of
 from qstudy.spec import Context, RunSpec, Value, Values
@@ -22,7 +23,7 @@ def run(spec: RunSpec, ctx: Context) -> Values:
     tasks = {
         "train": train,
         "evaluate": _evaluate,
-        "integers": _integers,
+        "integers": integers,
         "ratio": ratio,
         "cost": cost,
     }
@@ -34,7 +35,10 @@ def run(spec: RunSpec, ctx: Context) -> Values:
 
 
 def _evaluate(spec: RunSpec, ctx: Context) -> Values:
-    """Top-1 and the size of a network that is not trained here."""
+    """Top-1, of the `first` test images or of all, and the size of the network's file.
+
+    Of a trained one what was read back is weighed, so that the size is the file's own.
+    """
     from qstudy.measure.size import float_tensors, safetensors_mib
     from qstudy.methods.packed import packed_tensors
 
@@ -47,7 +51,10 @@ def _evaluate(spec: RunSpec, ctx: Context) -> Values:
     else:
         model, tensors = parent_network(spec, ctx), float_tensors
     images, labels = ctx.images(params["dataset"], params["scored_on"])
-    top1, arrays = scored(model, images, labels, kind="isa", tolerance=0.3)
+    first = params.get("first", len(images))
+    top1, arrays = scored(
+        model, images[:first], labels[:first], kind="isa", tolerance=0.3
+    )
     size = safetensors_mib(tensors(model)) * 1024
     return Values({"top1": top1, "size": Value(size, "KiB", "exact")}, arrays=arrays)
 
@@ -63,28 +70,3 @@ def _calibrated(spec: RunSpec, ctx: Context) -> Any:
     batches = calibration_batches(images, count=asked["images"], draw=spec.seed)
     simulate.calibrate(made, batches, observer=asked["observer"])
     return made
-
-
-def _integers(spec: RunSpec, ctx: Context) -> Values:
-    """How many codes an engine's kernels give otherwise, and how many predictions."""
-    from qstudy.methods.agreement import agreement
-    from qstudy.methods.convert import convert
-    from qstudy.training.batches import normalise
-
-    params = spec.params
-    parent = RunSpec.from_dict(params["parent"])
-    simulated = network_of(parent, ctx.checkpoint(parent))
-    images, _ = ctx.images(params["dataset"], params["scored_on"])
-    converted = convert(simulated, engine=params["engine"])
-    found = agreement(simulated, converted, normalise(images[: params["images"]]))
-    kernels = found.kernels
-    counts = {
-        "codes": sum(k.values for k in kernels),
-        "codes_alone": sum(sum(k.alone.values()) for k in kernels),
-        "codes_free": sum(sum(k.free.values()) for k in kernels),
-        "examples": found.examples,
-        "predictions": found.predictions,
-    }
-    distance = max((k.from_tie or 0.0 for k in kernels), default=0.0)
-    values = {name: Value(count, "count", "isa") for name, count in counts.items()}
-    return Values({**values, "from_tie": Value(distance, "step", "isa")})

@@ -6,23 +6,31 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from qstudy.experiments import baselines, lsq
+from qstudy.experiments.lsq import figures_steps
 from qstudy.experiments.lsq.recipe import (
     ABLATION,
     ABLATION_SEEDS,
     COST_GOAL,
+    FORMS,
     GOALS,
     TRIALS,
     WIDTHS,
 )
 from qstudy.methods.learned import LearnedStepConfig
 from qstudy.methods.simulate import LsqConfig
-from qstudy.spec import Value, Values
+from qstudy.numerics.lsq import step_gradient
+from qstudy.numerics.mapping import CodeRange
+from qstudy.numerics.step_errors import MEASURES
+from qstudy.spec import RunSpec, Value, Values
 from qstudy.training.recipe import Recipe
 from tests.experiments.records import record
 
 grid = sys.modules["qstudy.experiments.lsq.grid"]
+PARTS = (grid.core, grid.sizes, grid.side, grid.recipe_trials, grid.costs)
+PARTS += (grid.checkpoints, grid.rerun, grid.references, grid.integers)
 RNG = np.random.default_rng(0)
 
 
@@ -51,7 +59,7 @@ def test_core_networks_start_each_from_its_own_seed():
 
 
 def test_every_spec_says_all_that_its_network_and_recipe_are():
-    parts = [part() for part in grid.PARTS.values()]
+    parts = [part() for part in PARTS]
     trained = [s for part in parts for s in part if s.params.get("method") == "lsq"]
     trained = [s for s in trained if "recipe" in s.params]
     assert len(trained) > 100
@@ -78,11 +86,74 @@ def test_one_condition_changes_one_thing_and_each_is_there_for_all_seeds():
         assert (params == base) == (condition == "base")
 
 
-def test_what_nobody_has_run_is_in_no_published_grid():
-    assert lsq.grid("full") == [s for p in grid.PUBLISHED for s in grid.PARTS[p]()]
-    assert {s.key for s in lsq.grid("quick")} <= {s.key for s in lsq.grid("full")}
-    tasks = {s.params["task"] for s in lsq.grid("smoke")}
+@pytest.fixture
+def declared(monkeypatch):
+    """Declares what is trained by now."""
+
+    def declare(seeds, sizes=None):
+        monkeypatch.setattr(grid, "PUBLISHED", seeds)
+        monkeypatch.setattr(grid, "PUBLISHED_SIZES", sizes or {})
+
+    return declare
+
+
+def test_what_nobody_has_trained_is_in_no_published_grid(declared):
+    declared({})
+    assert lsq.grid("full") == lsq.grid("quick") == []
+    declared({"w4a4": (0,), "w8a8": (0, 1)}, {"resnet8": ("w2a2",)})
+    trained = [s for s in lsq.grid("full") if s.params["task"] == "train"]
+    told = [(s.params["model"], s.params["width"], s.seed) for s in trained]
+    assert told == [
+        ("resnet20", "w4a4", 0),
+        ("resnet20", "w8a8", 0),
+        ("resnet20", "w8a8", 1),
+        ("resnet8", "w2a2", 0),
+    ]
+    every = {s.key for s in (*grid.core(), *grid.sizes())}
+    assert {s.key for s in trained} <= every
+
+
+def test_all_that_follows_from_a_trained_network_is_published_with_it(declared):
+    declared({"w2a2": (0, 1), "w8a8": (0,)})
+    full, quick = lsq.grid("full"), lsq.grid("quick")
+    assert len({s.key for s in full}) == len(full)
+    parents = [RunSpec.from_dict(s.params["parent"]) for s in full]
+    read_back = [
+        p.key
+        for s, p in zip(full, parents, strict=True)
+        if (s.params["task"], s.params["method"]) == ("evaluate", "lsq")
+        and "first" not in s.params
+    ]
+    trained = [s.key for s in full if s.params["task"] == "train"]
+    assert read_back == trained and len(trained) == 3
+    forms = {
+        s.params["width"]: tuple(s.params["forms"])
+        for s in full
+        if s.params["task"] == "integers"
+    }
+    assert forms == {w: FORMS[w] for w in ("w2a2", "w8a8")}
+    fp32 = [(s.params["model"], s.seed) for s in full if s.params["method"] == "fp32"]
+    assert sorted(fp32) == [("resnet20", 0), ("resnet20", 1)]
+    calibrated = [s for s in full if s.params["method"] == "static_int8"]
+    assert [s.params["width"] for s in calibrated] == list(WIDTHS)
+    tuned = [s.params["width"] for s in full if s.params["method"] == "qat"]
+    assert tuned == ["w8a8", "w4a4"]
+    # A smaller network brings what it is compared with.
+    declared({"w2a2": (0, 1)}, {"resnet8": ("w4a4",)})
+    references = [(s.params["model"], s.params["method"]) for s in grid.references()]
+    assert references.count(("resnet8", "static_int8")) == len(WIDTHS)
+    assert references.count(("resnet8", "fp32")) == 1
+    assert ("resnet8", "qat") not in references
+    assert {s.key for s in quick} <= {s.key for s in full}
+    assert all(s.params["first"] <= 1000 for s in quick)
+
+
+def test_smoke_goes_every_way():
+    smoke = lsq.grid("smoke")
+    tasks = {s.params["task"] for s in smoke}
     assert tasks == {"train", "evaluate", "ratio", "integers", "cost"}
+    methods = {s.params["method"] for s in smoke if s.params["task"] == "evaluate"}
+    assert methods == {"lsq", "fp32", "static_int8", "qat"}
 
 
 def scored(spec, share, **values):
@@ -91,11 +162,23 @@ def scored(spec, share, **values):
     made = {"top1": Value(top1, "%", "stochastic", top1 - 1, top1 + 1), **values}
     if spec.params["task"] == "train":
         made["loss"] = Value(0.1, "nat", "stochastic")
-    return record(spec, Values(made, arrays={"correct": correct}))
+    arrays = {"correct": correct, "predictions": 1 - correct}
+    return record(spec, Values(made, arrays=arrays))
 
 
 def kib(value):
     return {"size": Value(float(value), "KiB", "exact")}
+
+
+def read_back(trained, *, first=None, off=0):
+    """The record of a packed file that answers as `trained` did, but `off` images."""
+    arrays = {k: v[:first].copy() for k, v in trained.arrays.items()}
+    for kept in arrays.values():
+        kept[:off] = 1 - kept[:off]
+    top1 = 100 * float(arrays["correct"].mean())
+    value = Value(top1, "%", "isa", top1 - 1, top1 + 1, 0.3)
+    spec = grid.evaluate_spec(trained.spec, "lsq", first=first)
+    return record(spec, Values({"top1": value, **kib(80)}, arrays=arrays))
 
 
 def test_networks_are_told_with_their_drop_their_goal_and_their_size():
@@ -114,7 +197,8 @@ def test_networks_are_told_with_their_drop_their_goal_and_their_size():
             grid.evaluate_spec(parents[0], "static_int8", width="w4a4"), 0.5, **kib(150)
         )
     )
-    made.append(scored(grid.evaluate_spec(made[0].spec, "lsq"), 0.8, **kib(80)))
+    made.append(read_back(made[0]))
+    made.append(read_back(made[0], first=500, off=3))
     tables = lsq.tables(made)
     frame = tables["lsq.csv"]
     assert list(frame.seed) == [0, 1, 2] and set(frame.weight_bits) == {2}
@@ -128,6 +212,14 @@ def test_networks_are_told_with_their_drop_their_goal_and_their_size():
     assert list(size.method) == ["lsq", "static_int8", "fp32"]
     assert list(size.n) == [3, 1, 3]
     assert list(size.front) == [True, False, True]
+    files = tables["lsq_checkpoints.csv"]
+    assert list(files.n) == [500, 2000] and list(files.differing) == [3, 0]
+    assert files.trained_top1[1] == pytest.approx(frame.top1[0])
+    assert files.top1[1] == pytest.approx(frame.top1[0])
+    assert files.trained_top1[0] != files.top1[0]
+    methods = tables["lsq_methods.csv"]
+    assert list(methods.method) == [*["lsq"] * 3, "static_int8", *["fp32"] * 3]
+    assert methods.drop_pp.notna().tolist() == [True] * 4 + [False] * 3
     error = tables["lsq_error.csv"]
     assert set(
         zip(error.layer, error.tensor, error.measure, error.share, strict=True)
@@ -141,7 +233,110 @@ def test_networks_are_told_with_their_drop_their_goal_and_their_size():
     assert quoted[f"{key}.top1"].value == summary.top1
     assert quoted[f"{key}.goal"].value == GOALS["w2a2"]
     assert quoted[f"{key}.goal_verdict"].value == "missed"
-    assert len(quoted[f"{key}.drop"].runs) == 6
+    assert len(quoted[f"{key}.drop"].runs) == 6 and quoted[f"{key}.drop"].n == 3
+    assert quoted[f"{key}.seeds"].value == "3 of 3"
+    assert quoted["lsq.file.differing"].value == 0
+    assert quoted["lsq.file.lsq.w2a2.smaller"].value == 1000 / 80
+    assert quoted["lsq.ptq.w4a4.drop"].n == 2000
+    # Of a width that nobody has trained there is a place, and nothing in it.
+    assert quoted["lsq.resnet20.w3a3.top1"].value == "–"
+    assert quoted["lsq.resnet20.w3a3.goal"].value == GOALS["w3a3"]
+
+
+def test_one_seed_is_told_as_one_and_judges_no_goal():
+    parent = baselines.published("resnet20", seed=0)
+    made = [
+        scored(grid.chosen_spec(parent, "w8a8"), 0.92, **kib(300)),
+        scored(grid.chosen_spec(parent, "w2a2"), 0.99, **kib(80)),
+        scored(grid.evaluate_spec(parent, "fp32"), 0.93, **kib(1000)),
+    ]
+    tables = lsq.tables(made)
+    row = tables["lsq_summary.csv"].iloc[1]
+    only = tables["lsq.csv"].iloc[1]
+    assert (row.n, row.drop_over, row.drop_lo) == (1, "images", only.drop_lo)
+    assert row.goal == "drop of at most 0.3 pp"
+    said = "not judged yet: 1 of 3 seeds"
+    assert list(tables["lsq_summary.csv"].goal_verdict) == [said, said]
+    quoted = lsq.numbers(tables)
+    # It is above the goal for a mean of three, and is still no mean of three.
+    assert quoted["lsq.resnet20.w2a2.top1"].value > GOALS["w2a2"]
+    assert quoted["lsq.resnet20.w2a2.goal_verdict"].value == said
+    assert quoted["lsq.resnet20.w8a8.drop"].n == 2000
+    drawn = {figure.name: figure for figure in lsq.figures(tables)}
+    assert "of LSQ 1 seed at 2 bits, 1 seed at 8 bits" in drawn["lsq_core"].caption
+
+
+def test_distances_are_averaged_over_the_tensors_of_the_networks_bits():
+    parent = baselines.published("resnet20", seed=0)
+    shares = {"conv1": 9.0, "a": 0.5, "b": 1.2, "c": 0.7, "end": 0.01}
+    values = {
+        f"share/{layer}.weight/{measure}": Value(share, "ratio", "stochastic")
+        for layer, share in shares.items()
+        for measure in ("mae", "mse", "kl")
+    }
+    made = [scored(grid.chosen_spec(parent, "w2a2"), 0.9, **kib(80), **values)]
+    tables = lsq.tables(made)
+    assert set(tables["lsq_error.csv"].bits) == {2, 8}
+    summary = tables["lsq_error_summary.csv"]
+    # The first layer has 8 bits, and an end of what was tried is no least value.
+    assert set(summary.n) == {3} and set(summary.tensors) == {4}
+    assert summary.away_pct.tolist() == pytest.approx([100 * (0.5 + 0.2 + 0.3) / 3] * 3)
+    assert summary.share.tolist() == pytest.approx([0.8] * 3)
+    quoted = lsq.numbers(tables)
+    assert quoted["lsq.error.weight.kl"].value == pytest.approx(100 / 3)
+    assert quoted["lsq.error.activation.kl"].value == "–"
+    assert quoted["lsq.error.inside.kl"].value == 3
+    assert quoted["lsq.error.tensors"].value == 4
+    (drawn,) = [f for f in lsq.figures(tables) if f.name == "lsq_error"]
+    assert "of weights: 2 of 3 tensors would have a smaller step" in drawn.caption
+    assert "3 that have no best step within what was tried are left" in drawn.caption
+
+
+def test_integers_are_counted_by_form():
+    parent = baselines.published("resnet20", seed=0)
+    made = []
+    for width in ("w2a2", "w8a8"):
+        spec = grid.chosen_spec(parent, width)
+        made.append(scored(spec, 0.9, **kib(80)))
+        values = {"examples": Value(500, "count", "exact")}
+        for form in FORMS[width]:
+            values[f"codes/{form}"] = Value(1000, "count", "exact")
+            values[f"free/{form}"] = Value(20, "count", "isa", tolerance=1000)
+            values[f"alone/{form}"] = Value(2, "count", "isa", tolerance=1000)
+            values[f"tie/{form}"] = Value(2.34e-5, "step", "isa", tolerance=0.5)
+            values[f"differ/{form}"] = Value(1, "count", "isa", tolerance=500)
+            values[f"logits/{form}"] = Value(6.1e-6, "", "isa", tolerance=1e-3)
+        of = grid.integers_spec(spec, forms=FORMS[width])
+        made.append(record(of, Values(values)))
+    tables = lsq.tables(made)
+    frame = tables["lsq_integers.csv"]
+    assert list(frame.form) == [*FORMS["w2a2"], *FORMS["w8a8"]]
+    assert set(frame.free_pct) == {2.0}
+    quoted = lsq.numbers(tables)
+    assert quoted["lsq.integers.wide.tie"].value == "0.00002"
+    assert quoted["lsq.integers.wide.logits"].value == "0.000006"
+    assert quoted["lsq.integers.wide.networks"].value == 1
+    assert quoted["lsq.integers.w8a8.fbgemm.alone"].value == 2
+
+
+def test_the_drawn_gradient_is_the_quantizers_own():
+    steps = np.linspace(-1, 5, 601)
+    drawn = figures_steps.step_gradients(steps, most=3)
+    wanted = step_gradient(
+        torch.tensor(steps), torch.tensor(1.0), codes=CodeRange(0, 3)
+    )
+    assert np.array_equal(drawn["lsq"], wanted.numpy())
+    # The others by differences of what they give, rounding taken for the identity.
+    v, tiny = 1.3, 1e-6
+    place = int(np.argmin(abs(steps - v)))
+    alpha = 3.0
+    pact = (min(v, alpha + 3 * tiny) - min(v, alpha)) / tiny
+    qil = (v / (1 + tiny) - v) / tiny
+    assert drawn["pact"][place] == pytest.approx(pact, abs=1e-4)
+    assert drawn["qil"][place] == pytest.approx(qil, abs=1e-4)
+    assert drawn["pact"][-1] == pytest.approx((3 * (1 + tiny) - 3) / tiny, abs=1e-4)
+    assert drawn["qil"][-1] == 0
+    assert set(figures_steps.MEASURES) == set(MEASURES)
 
 
 def test_gains_are_paired_with_what_they_are_compared_with():
@@ -246,7 +441,8 @@ def test_figures_are_drawn_from_what_tables_hold():
     ]
     tables = lsq.tables([*ablation(), *ratios, *sized])
     drawn = {figure.name: figure for figure in lsq.figures(tables)}
-    assert list(drawn) == ["lsq_size", "lsq_ablation", "lsq_ratio"]
-    assert "80 KiB" in drawn["lsq_size"].caption
+    names = ["gradient", "core", "size", "ablation", "ratio"]
+    assert list(drawn) == [f"lsq_{name}" for name in names]
+    assert "by LSQ at 2 bits, 80 KiB" in drawn["lsq_size"].caption
     assert "build on 3 bits are held" in drawn["lsq_ablation"].caption
     assert "full: 0.5 to 0.5; none: 1.5 to 1.5" in drawn["lsq_ratio"].caption
