@@ -9,6 +9,8 @@ widely in range, make it the hard case for one scale per tensor.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -28,17 +30,28 @@ WIDTHS = (0.1, 2.0)
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, 3x3 depthwise, 1x1 projection without ReLU: (B, Cin, H, W) in.
+    """1x1 expansion, depthwise, 1x1 projection without ReLU: (B, Cin, H, W) in.
 
-    Where the shape stays the same the input is added.
+    Where the shape stays the same the input is added. `size` is that of the depthwise
+    kernel, `epsilon` of every normalization.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        expansion: int,
+        *,
+        size: int = 3,
+        epsilon: float = 1e-5,
+    ) -> None:
         super().__init__()
         hidden = inputs * expansion
-        layers = [] if expansion == 1 else _conv(inputs, hidden, 1, 1, 1)
-        layers += _conv(hidden, hidden, 3, stride, hidden)
-        layers += _conv(hidden, outputs, 1, 1, 1)[:2]
+        conv = partial(normalised_conv, epsilon=epsilon)
+        layers = [] if expansion == 1 else conv(inputs, hidden, 1, 1, 1)
+        layers += conv(hidden, hidden, size, stride, hidden)
+        layers += conv(hidden, outputs, 1, 1, 1)[:2]
         self.layers = nn.Sequential(*layers)
         self.add = Add() if stride == 1 and inputs == outputs else None
 
@@ -61,7 +74,7 @@ class MobileNetV2(nn.Module):
         if not least <= width <= most:
             raise ValueError(f"width {width} is outside {least} to {most}")
         channels = _scaled(32, width)
-        self.stem = nn.Sequential(*_conv(3, channels, 3, 1, 1))
+        self.stem = nn.Sequential(*normalised_conv(3, channels, 3, 1, 1))
         blocks = []
         for expansion, outputs, count, stride in GROUPS:
             outputs = _scaled(outputs, width)
@@ -71,7 +84,7 @@ class MobileNetV2(nn.Module):
                 channels = outputs
         self.blocks = nn.Sequential(*blocks)
         last = _scaled(1280, max(1.0, width))
-        self.head = nn.Sequential(*_conv(channels, last, 1, 1, 1))
+        self.head = nn.Sequential(*normalised_conv(channels, last, 1, 1, 1))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.fc = nn.Linear(last, classes)
@@ -93,12 +106,20 @@ def mobilenetv2_32(
         return MobileNetV2(width=width, classes=classes)
 
 
-def _conv(
-    inputs: int, outputs: int, size: int, stride: int, groups: int
+def normalised_conv(
+    inputs: int,
+    outputs: int,
+    size: int,
+    stride: int,
+    groups: int,
+    *,
+    epsilon: float = 1e-5,
 ) -> list[nn.Module]:
+    """A convolution without bias that keeps the resolution but for its stride, its
+    batch normalization, ReLU6."""
     return [
         nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
+        nn.BatchNorm2d(outputs, eps=epsilon),
         nn.ReLU6(),
     ]
 

@@ -1,7 +1,8 @@
 """Every network of the study by name: random weights from a seed, or a checkpoint.
 
-The networks for 32x32 images are this repository's own; resnet18 and mobilenet_v2 are
-torchvision's, imported only when asked for, through the guard in qstudy.data.
+The networks for 32x32 images are this repository's own, and so is EfficientNet-Lite0
+for photographs; resnet18 and mobilenet_v2 are torchvision's, imported only when asked
+for, through the guard in qstudy.data.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from qstudy.models.efficientnet_lite import efficientnet_lite0
 from qstudy.models.mobilenet import mobilenetv2_32
 from qstudy.models.resnet import DEPTHS, resnet
 
 _CIFAR = {f"resnet{depth}": partial(resnet, depth) for depth in DEPTHS}
 _CIFAR["mobilenetv2_32"] = mobilenetv2_32
 _TORCHVISION = ("resnet18", "mobilenet_v2")
-NAMES = (*_CIFAR, *_TORCHVISION)
+NAMES = (*_CIFAR, "efficientnet_lite0", *_TORCHVISION)
 
 
 def build(name: str, *, seed: int = 0, classes: int | None = None) -> nn.Module:
     """The network `name` in training mode, float32, its weights drawn from `seed`.
 
-    `classes` defaults to 10 for those of 32x32 images and to ImageNet's 1000 for
-    torchvision's networks. The global random state is left as it was. Raises ValueError
+    `classes` defaults to 10 for those of 32x32 images and to ImageNet's 1000 for the
+    others. The global random state is left as it was. Raises ValueError
     for a name that is not in NAMES or fewer than 1 class.
     """
     _check(name)
@@ -35,6 +37,8 @@ def build(name: str, *, seed: int = 0, classes: int | None = None) -> nn.Module:
         raise ValueError(f"classes {classes} is below 1, the smallest number of logits")
     if name in _CIFAR:
         return _CIFAR[name](classes=classes or 10, seed=seed)
+    if name == "efficientnet_lite0":
+        return efficientnet_lite0(classes=classes or 1000, seed=seed)
     # Here, so that the CIFAR networks need no torchvision.
     from qstudy.data.torchvision_guard import import_torchvision
 
@@ -47,6 +51,8 @@ def build(name: str, *, seed: int = 0, classes: int | None = None) -> nn.Module:
 def input_shape(name: str) -> tuple[int, int, int]:
     """(channels, height, width) of one image; ValueError for an unknown name."""
     _check(name)
+    if name == "efficientnet_lite0":
+        return (3, 225, 225)  # where its padding is the same on both sides
     return (3, 32, 32) if name in _CIFAR else (3, 224, 224)
 
 
