@@ -30,11 +30,16 @@ def run(spec: RunSpec, ctx: Context) -> Values:
 
 
 def _sweep(spec: RunSpec, ctx: Context) -> Values:
-    from qstudy.experiments.static import tasks_layers, tasks_models, tasks_ranges
+    from qstudy.experiments.static import (
+        tasks_layers,
+        tasks_models,
+        tasks_ranges,
+        tasks_transfer,
+    )
     from qstudy.measure import system
 
     task = spec.params["task"]
-    for module in (tasks_ranges, tasks_layers, tasks_models):
+    for module in (tasks_ranges, tasks_layers, tasks_models, tasks_transfer):
         if hasattr(module, task):
             with system.threads(spec.params["threads"]):
                 return getattr(module, task)(spec, ctx)
