@@ -1,5 +1,5 @@
 """The command `qstudy`: plan, run, collect, verify, publish, conformance, data, bench,
-doctor, study, book, pdf, cite, claims.
+imagenet, doctor, study, book, pdf, cite, claims.
 
 Every command ends with exit code 0 or with one line that says what is wrong and the way
 out: 1 for an error, 2 for a wrong call, 130 for Ctrl-C (finished runs are kept).
@@ -253,6 +253,49 @@ def bench_command(
         threads=threads,
         routes=routes.split(",") if routes else None,
         timing=bench.Timing(processes=processes),
+    )
+    print(report.as_json() if as_json else report)
+
+
+@app.command(
+    name="imagenet", epilog="Example: qstudy imagenet photographs/val --bits 8"
+)
+def imagenet_command(
+    folder: Annotated[Path, typer.Argument(help="A folder with a folder a class.")],
+    network: Annotated[
+        str, typer.Option(help="efficientnet_lite0, resnet18 or mobilenet_v2.")
+    ] = "efficientnet_lite0",
+    bits: Annotated[int, typer.Option(help="Of weights and activations.")] = 8,
+    granularity: Annotated[
+        str, typer.Option(help="Of the weights: per_tensor or per_channel.")
+    ] = "per_channel",
+    calibrator: Annotated[str, typer.Option(help="minmax, percentile, mse, …")] = "mse",
+    calibration_images: Annotated[
+        int, typer.Option("--calibration", help="Images for it, which are not scored.")
+    ] = 256,
+    first: Annotated[int, typer.Option(help="Score only so many; 0: all.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Score a pretrained network on your own photographs, in fp32 and quantized."""
+    from tqdm import tqdm
+
+    from qstudy.methods.static import QuantizeConfig
+    from qstudy.study import imagenet
+
+    if first < 0:
+        raise ValueError(f"--first {first} is below 0, which stands for all images")
+    report = imagenet.evaluate(
+        folder,
+        network=network,
+        config=QuantizeConfig(
+            weight_bits=bits,
+            activation_bits=bits,
+            granularity=granularity,
+            calibrator=calibrator,
+        ),
+        calibration_images=calibration_images,
+        first=first or None,
+        progress=lambda batches: tqdm(batches, desc="  scoring", file=sys.stderr),
     )
     print(report.as_json() if as_json else report)
 

@@ -1,0 +1,165 @@
+"""A pretrained network on ImageNet's images, in fp32 and quantized, on the same ones.
+
+The study has no labelled photographs; whoever has them evaluates here what the book can
+only time. Calibration draws images that are then not scored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qstudy.data import imagefolder, weights
+from qstudy.data.imagefolder import Labelled
+from qstudy.measure import accuracy
+from qstudy.measure.statistics import Interval
+
+# Mean and deviation of a pixel from 0 to 255 that each network was trained with.
+PIXELS = {
+    "efficientnet_lite0": ((127.0,) * 3, (128.0,) * 3),
+    "resnet18": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "mobilenet_v2": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Top-1 in percent and drop in percentage points, each with its 95 % interval.
+
+    `form` is what ran: "int8" on an engine, or "simulated". `agree_pct`: the images
+    that both class alike.
+    """
+
+    network: str
+    images: int
+    calibration_images: int
+    form: str
+    fp32: Interval
+    quantized: Interval
+    drop: Interval
+    agree_pct: float
+
+    def as_json(self) -> str:
+        """For programs."""
+        return json.dumps(asdict(self))
+
+    def __str__(self) -> str:
+        def told(name: str, found: Interval, unit: str) -> str:
+            return (
+                f"  {name:12} {found.value:6.2f} {unit:2} "
+                f"[{found.low:.2f}, {found.high:.2f}]"
+            )
+
+        return "\n".join(
+            [
+                f"{self.network} on {self.images:,} images, {self.calibration_images} "
+                "others for calibration",
+                told("fp32", self.fp32, "%"),
+                told(self.form, self.quantized, "%"),
+                told("drop", self.drop, "pp"),
+                f"  {self.agree_pct:.2f} % of the images are classed alike",
+            ]
+        )
+
+
+def evaluate(
+    folder: Path | str,
+    *,
+    network: str = "efficientnet_lite0",
+    config: Any = None,
+    calibration_images: int = 256,
+    first: int | None = None,
+    progress: Any = None,
+) -> Report:
+    """Score `network` on the images of `folder` as it is and quantized by `config`.
+
+    `config` is a qstudy.methods.static.QuantizeConfig, its defaults where None; with
+    `first` only so many images, drawn by a fixed seed, are scored. `progress` wraps the
+    batches (tqdm). Raises ValueError for an unknown network, and as
+    qstudy.data.imagefolder.find; DataError where the weights cannot be had.
+    """
+    from qstudy.methods import static
+    from qstudy.models import zoo
+
+    if network not in PIXELS:
+        raise ValueError(f"network {network!r} is not one of {tuple(PIXELS)}")
+    found = imagefolder.find(folder)
+    if not 1 <= calibration_images < len(found):
+        raise ValueError(
+            f"calibration_images {calibration_images} is outside 1 to "
+            f"{len(found) - 1}: {folder} holds {len(found)} images, and one at least "
+            "has to be scored"
+        )
+    order = np.random.default_rng(2022).permutation(len(found))
+    shuffled = [found[place] for place in order]
+    held, scored = shuffled[:calibration_images], shuffled[calibration_images:]
+    scored = scored[:first] if first else scored
+    side = zoo.input_shape(network)[-1]
+    model = _pretrained(network)
+    some = [x for x, _ in _prepared(held, network, side)]
+    quantized = static.quantize(model, some, config or static.QuantizeConfig())
+    labels, classes = [], {"fp32": [], "quantized": []}
+    for x, y in (progress or iter)(_Sized(scored, network, side)):
+        labels.append(y)
+        classes["fp32"].append(_classes(model, x))
+        classes["quantized"].append(_classes(quantized, x))
+    wanted = np.concatenate(labels)
+    base, other = (np.concatenate(parts) for parts in classes.values())
+    return Report(
+        network=network,
+        images=len(wanted),
+        calibration_images=calibration_images,
+        form=quantized.form,
+        fp32=accuracy.top1(base, wanted),
+        quantized=accuracy.top1(other, wanted),
+        drop=accuracy.drop(base, other, wanted),
+        agree_pct=100 * float(np.mean(base == other)),
+    )
+
+
+class _Sized:
+    """The batches of `images`, whose number a progress bar can ask for."""
+
+    def __init__(self, images: Sequence[Labelled], network: str, side: int) -> None:
+        self.images, self.network, self.side = images, network, side
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // 32)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return iter(_prepared(self.images, self.network, self.side))
+
+
+def _prepared(
+    images: Sequence[Labelled], network: str, side: int
+) -> Iterable[tuple[Any, Any]]:
+    import torch
+
+    mean, deviation = (torch.tensor(told) for told in PIXELS[network])
+    for pixels, labels in imagefolder.batches(images, side=side):
+        x = (torch.from_numpy(pixels).float() - mean) / deviation
+        yield x.permute(0, 3, 1, 2).contiguous(), labels
+
+
+def _classes(network: Any, x: Any) -> Any:
+    import torch
+
+    with torch.inference_mode():
+        return accuracy.classes(network(x))
+
+
+def _pretrained(network: str) -> Any:
+    from qstudy.models import efficientnet_lite, zoo
+
+    path = weights.path(network)
+    model = zoo.build(network)
+    if network == "efficientnet_lite0":
+        efficientnet_lite.fill(model, zoo.read_checkpoint(path))
+    else:
+        zoo.load_checkpoint(model, path)
+    return model.eval()
