@@ -30,9 +30,23 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
         ("engines", _engines),
         ("depth", _depth),
         ("cures", _cures),
+        ("transfer", _transfer),
     ):
         if f"static_{name}.csv" in tables:
             made |= make(tables[f"static_{name}.csv"])
+    return made
+
+
+def _transfer(frame: pd.DataFrame) -> dict[str, Number]:
+    """static.transfer.GRANULARITY.wB.drop and .verdict, of the calibrator mse; .fp32."""
+    made = {}
+    for row in frame[frame.calibrator == "mse"].itertuples():
+        key = f"{NAME}.transfer.{row.granularity}.w{row.weight_bits}"
+        made[f"{key}.drop"] = _drop(row)
+        made[f"{key}.verdict"] = _verdict(row)
+        made[f"{NAME}.transfer.fp32"] = Number(row.fp32_top1, "%", runs=(row.run,))
+        for name in ("side", "fitted_images"):
+            made[f"{NAME}.transfer.{name}"] = Number(getattr(row, name), digits=0)
     return made
 
 

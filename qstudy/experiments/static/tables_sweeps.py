@@ -23,7 +23,7 @@ from qstudy.spec import RunRecord
 def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     """static_weights, _calibration, _variance, _sensitivity, _engines, _models, _cures.
 
-    Beside them _variance_summary (over draws), _ranks (how far two measures of
+    And _transfer, of the pretrained network. Beside them _variance_summary (over draws), _ranks (how far two measures of
     sensitivity order the layers alike), _partial, _depth and _clips. A table whose runs
     are missing is left out.
     """
@@ -41,6 +41,7 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         "static_depth.csv": ("depth", tables_layers.depth),
         "static_clips.csv": ("clips", _clips),
         "static_cures.csv": ("cures", _cures),
+        "static_transfer.csv": ("transfer", _transfer),
     }
     made = {
         name: pd.DataFrame(make(of[task]))
@@ -142,6 +143,24 @@ def _models(records: list[RunRecord]) -> list[dict[str, Any]]:
             **end(record),
         }
         for record in ordered(records)
+        for condition, _, found in swept(record)
+    ]
+
+
+def _transfer(records: list[RunRecord]) -> list[dict[str, Any]]:
+    """The network that ImageNet trained; `seed` drew what its head was fitted to."""
+    return [
+        {
+            **{key: record.spec.params[key] for key in ("model", "dataset")},
+            "split": record.spec.params["scored_on"],
+            "seed": record.spec.seed,
+            **{key: record.spec.params[key] for key in ("side", "fitted_images")},
+            **condition,
+            "fp32_top1": record["top1.fp32"],
+            **found,
+            **end(record),
+        }
+        for record in records
         for condition, _, found in swept(record)
     ]
 

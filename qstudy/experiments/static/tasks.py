@@ -24,9 +24,10 @@ def run(spec: RunSpec, ctx: Context) -> Values:
         return _evaluate(spec, ctx)
     if task == "latency":
         return _latency(spec, ctx)
-    if task in SWEEPS:
+    if task in (*SWEEPS, "transfer"):
         return _sweep(spec, ctx)
-    raise ValueError(f"task {task!r} is not one of {('evaluate', 'latency', *SWEEPS)}")
+    known = ("evaluate", "latency", *SWEEPS, "transfer")
+    raise ValueError(f"task {task!r} is not one of {known}")
 
 
 def _sweep(spec: RunSpec, ctx: Context) -> Values:
