@@ -38,7 +38,7 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
 
 
 def _transfer(frame: pd.DataFrame) -> dict[str, Number]:
-    """static.transfer.GRANULARITY.wB.drop and .verdict, of the calibrator mse; .fp32."""
+    """static.transfer.GRANULARITY.wB.drop and .verdict, of calibrator mse; .fp32."""
     made = {}
     for row in frame[frame.calibrator == "mse"].itertuples():
         key = f"{NAME}.transfer.{row.granularity}.w{row.weight_bits}"
