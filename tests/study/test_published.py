@@ -7,6 +7,7 @@ import pytest
 
 from qstudy import experiments
 from qstudy.claims.ledger import NOT_MEASURED, NOT_TESTABLE
+from qstudy.experiments.static.grid_sweeps import SWEEPS
 from qstudy.report import numbers
 from qstudy.study import ahead, notebooks, plan
 from qstudy.study.collect import collect
@@ -82,8 +83,14 @@ def test_a_comparison_names_both_runs():
     names = [key for key in numbers.load(RESULTS) if compared.match(key)]
     assert len(names) >= 10
     for key in names:
-        first, second = numbers.load(RESULTS)[key].runs
         experiment = key.partition(".")[0]
+        runs = numbers.load(RESULTS)[key].runs
+        if len(runs) == 1:  # a sweep scores fp32 beside its conditions
+            swept = Store(RESULTS).by_key(experiment, runs[0])
+            assert swept.spec.params["task"] in SWEEPS, key
+            assert "top1.fp32" in swept.values, key
+            continue
+        first, second = runs
         base = Store(RESULTS).by_key(experiment, first).spec.params
         other = Store(RESULTS).by_key(experiment, second).spec.params
         how = "how" if experiment == "dynamic" else "method"
