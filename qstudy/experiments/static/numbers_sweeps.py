@@ -78,7 +78,8 @@ def _weights(frame: pd.DataFrame) -> dict[str, Number]:
         made[claim] = _verdict(row)
     for granularity, rows in folded.groupby("granularity"):
         fewest = None
-        for row in rows.sort_values("weight_bits", ascending=False).itertuples():
+        ordered = rows.sort_values("weight_bits", ascending=False, kind="stable")
+        for row in ordered.itertuples():
             if row.drop_hi > statistics.ALMOST_NO_DROP:
                 break
             fewest = row
