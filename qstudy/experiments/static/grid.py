@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qstudy.experiments import baselines
-from qstudy.experiments.static import grid_sweeps
+from qstudy.experiments.static import grid_sweeps, grid_transfer
 from qstudy.experiments.static.grid_sweeps import ENGINES, NAME, VERSION
 from qstudy.spec import RunSpec
 
@@ -110,7 +110,7 @@ def grid(mode: str) -> list[RunSpec]:
     for threads in (1, 2):
         for batch in (1, 64):
             specs.setdefault(latency_spec(parent, batch=batch, threads=threads))
-    specs |= dict.fromkeys(grid_sweeps.second())
+    specs |= dict.fromkeys([*grid_sweeps.second(), grid_transfer.transfer()])
     return list(specs)
 
 
