@@ -102,7 +102,6 @@ def evaluate_spec(
     *,
     width: str = "",
     first: int | None = None,
-    threads: int = 1,
 ) -> RunSpec:
     """Score and weigh `parent`'s network: as it is, or calibrated to `width`.
 
@@ -112,7 +111,7 @@ def evaluate_spec(
         told: dict[str, Any] = {} if first is None else {"first": first}
         if "width" in parent.params:
             told["width"] = parent.params["width"]
-        return _spec(parent, "evaluate", method=method, threads=threads, **told)
+        return _spec(parent, "evaluate", method=method, **told)
     alike = ptq_spec(parent, "w4a4").params
     return _spec(
         parent,
@@ -181,7 +180,7 @@ def checkpoints() -> list[RunSpec]:
 
 def rerun() -> list[RunSpec]:
     """What a quick run computes again: each packed file, on the first test images."""
-    return [evaluate_spec(spec, "lsq", first=FEW, threads=2) for spec in trained()]
+    return [evaluate_spec(spec, "lsq", first=FEW) for spec in trained()]
 
 
 def references() -> list[RunSpec]:
