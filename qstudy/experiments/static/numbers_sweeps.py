@@ -46,7 +46,8 @@ def _transfer(frame: pd.DataFrame) -> dict[str, Number]:
         made[f"{key}.verdict"] = _verdict(row)
         made[f"{NAME}.transfer.fp32"] = Number(row.fp32_top1, "%", runs=(row.run,))
         for name in ("side", "fitted_images"):
-            made[f"{NAME}.transfer.{name}"] = Number(getattr(row, name), digits=0)
+            told = Number(getattr(row, name), digits=0, runs=(row.run,))
+            made[f"{NAME}.transfer.{name}"] = told
     return made
 
 
