@@ -114,7 +114,7 @@ def _grown(tables: dict[str, pd.DataFrame]) -> Question:
         Question(
             "Does the processor have VNNI?",
             Leaf("8 bits, one weight scale a channel", x86.loc["same"]),
-            Leaf("7-bit activations, as torch's default", x86.loc["default"]),
+            Leaf("7-bit activations, torch default", x86.loc["default"]),
         ),
         Question(
             "May activations keep 8 bits?",
