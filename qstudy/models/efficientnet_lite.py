@@ -66,6 +66,9 @@ class EfficientNetLite0(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.fc = nn.Linear(LAST, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):  # keeps the size of what passes through
+                nn.init.kaiming_normal_(module.weight, mode="fan_in")
 
     def features(self, x: Tensor) -> Tensor:
         """(B, LAST): what the last layer is given."""

@@ -127,4 +127,5 @@ def _smoke() -> list[RunSpec]:
             experiment=NAME, version=VERSION, params={**timing.params, **quick}, seed=0
         ),
         *grid_sweeps.smoke(),
+        grid_transfer.smoke(),
     ]

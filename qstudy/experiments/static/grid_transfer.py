@@ -44,3 +44,16 @@ def transfer(
             **params,
         },
     )
+
+
+def smoke() -> RunSpec:
+    """The same on generated images, with weights from a seed."""
+    return transfer(
+        dataset="synthetic",
+        side=33,
+        fitted_images=60,
+        bits=(8,),
+        pretrained="",
+        scored_images=40,
+        calibration_images=32,
+    )

@@ -28,7 +28,8 @@ def transfer(spec: RunSpec, ctx: Context) -> Values:
     scores = Scores(spec, ctx)
     conditions = params["conditions"]
     with ctx.progress(len(conditions) + 2, "transfer") as step:
-        model = _pretrained(ctx.pretrained(params["pretrained"]))
+        name = params["pretrained"]
+        model = _pretrained(ctx.pretrained(name) if name else None)
         fitted = (images[some], labels[some])
         loss = _fit(model, *fitted, side=side, penalty=params["penalty"])
         step("head fitted")
@@ -51,7 +52,8 @@ def _pretrained(path: Any) -> Any:
     from qstudy.models.efficientnet_lite import efficientnet_lite0, fill
 
     model = efficientnet_lite0(classes=10)
-    fill(model, load_file(path))
+    if path is not None:  # a smoke run has weights from a seed
+        fill(model, load_file(path))
     return model.eval()
 
 
