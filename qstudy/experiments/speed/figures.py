@@ -15,8 +15,8 @@ from qstudy.experiments.speed.figures_routes import (
     routes_figure,
     summary_figure,
 )
-from qstudy.experiments.speed.selection import whole
 from qstudy.experiments.speed.tables import PARTS
+from qstudy.experiments.speed.tables_selection import whole
 from qstudy.report import style
 from qstudy.report.figures import Figure
 

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.patches import Rectangle
 
 from qstudy.experiments.speed.figures_routes import METHODS, TITLES
-from qstudy.experiments.speed.selection import best_engine
+from qstudy.experiments.speed.tables_selection import best_engine
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 from qstudy.report.numbers import counted

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from qstudy.experiments.speed.grid import MODELS
-from qstudy.experiments.speed.selection import fastest
+from qstudy.experiments.speed.tables_selection import fastest
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
 from qstudy.report.numbers import counted

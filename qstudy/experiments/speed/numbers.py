@@ -8,7 +8,7 @@ import pandas as pd
 
 from qstudy.experiments import columns
 from qstudy.experiments.speed.grid import NAME
-from qstudy.experiments.speed.selection import best_engine, fastest, whole
+from qstudy.experiments.speed.tables_selection import best_engine, fastest, whole
 from qstudy.spec import Number
 
 # (model, baseline): the ratio that the fastest int8 of PyTorch should reach, one image,

@@ -9,8 +9,8 @@ import pandas as pd
 
 from qstudy.experiments import columns, timing
 from qstudy.experiments.speed.grid import CANDIDATES
-from qstudy.experiments.speed.selection import whole
 from qstudy.experiments.speed.tables_places import places, points, roofline_table
+from qstudy.experiments.speed.tables_selection import whole
 from qstudy.spec import RunRecord
 
 PARTS = ("kernels", "rounding", "other", "framework")

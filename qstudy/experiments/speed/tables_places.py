@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments.speed.selection import best_engine, fastest
+from qstudy.experiments.speed.tables_selection import best_engine, fastest
 from qstudy.measure import portable
 from qstudy.spec import RunRecord
 

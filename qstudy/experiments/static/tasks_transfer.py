@@ -18,7 +18,7 @@ def transfer(spec: RunSpec, ctx: Context) -> Values:
     Images are enlarged to `side`, in which the network's padding is the one that it was
     trained with. Every condition is calibrated on images that fitted the head.
     """
-    from qstudy.experiments.static.enlarged import Enlarged, enlarge
+    from qstudy.experiments.static.inputs import Enlarged, enlarge
     from qstudy.methods import static
 
     params, side = spec.params, spec.params["side"]
@@ -68,7 +68,7 @@ def _fit(
     import torch
     from torch.nn.functional import cross_entropy
 
-    from qstudy.experiments.static.enlarged import Enlarged
+    from qstudy.experiments.static.inputs import Enlarged
     from qstudy.training.loop import predict
 
     x = predict(Enlarged(model.features, side), images).double()

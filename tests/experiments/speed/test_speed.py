@@ -19,7 +19,7 @@ from tests.experiments.records import record
 # The package's own attributes of these names are functions.
 grid = import_module("qstudy.experiments.speed.grid")
 numbers = import_module("qstudy.experiments.speed.numbers")
-selection = import_module("qstudy.experiments.speed.selection")
+selection = import_module("qstudy.experiments.speed.tables_selection")
 
 
 class Inputs:

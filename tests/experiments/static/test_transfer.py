@@ -15,7 +15,7 @@ from qstudy.experiments.static import (
     tasks,
     tasks_transfer,
 )
-from qstudy.experiments.static.enlarged import Enlarged, enlarge
+from qstudy.experiments.static.inputs import Enlarged, enlarge
 from qstudy.measure.statistics import paired_drop
 from qstudy.training.batches import normalise
 from tests.experiments.records import record
