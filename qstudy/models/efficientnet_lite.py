@@ -28,6 +28,8 @@ GROUPS = (
     (6, 320, 1, 1, 3),
 )
 STEM, LAST = 32, 1280
+# What a pixel from 0 to 255 is brought to: (x - PIXEL_MEAN) / PIXEL_DEVIATION.
+PIXEL_MEAN, PIXEL_DEVIATION = 127.0, 128.0
 _STEM_AND_HEAD = (("_conv_stem", "_bn0"), ("_conv_head", "_bn1"))
 _IN_BLOCK = (
     ("_expand_conv", "_bn0"),

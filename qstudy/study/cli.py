@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -295,7 +296,7 @@ def imagenet_command(
         ),
         calibration_images=calibration_images,
         first=first or None,
-        progress=lambda batches: tqdm(batches, desc="  scoring", file=sys.stderr),
+        progress=partial(tqdm, desc="  scoring", file=sys.stderr),
     )
     print(report.as_json() if as_json else report)
 

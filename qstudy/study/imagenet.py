@@ -7,7 +7,7 @@ only time. Calibration draws images that are then not scored.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from qstudy.data import imagefolder, weights
 from qstudy.data.imagefolder import Labelled
 from qstudy.measure import accuracy
 from qstudy.measure.statistics import Interval
+from qstudy.models.efficientnet_lite import PIXEL_DEVIATION, PIXEL_MEAN
 
+BATCH = 32
+_TORCHVISION = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 # Mean and deviation of a pixel from 0 to 255 that each network was trained with.
 PIXELS = {
-    "efficientnet_lite0": ((127.0,) * 3, (128.0,) * 3),
-    "resnet18": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    "mobilenet_v2": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "efficientnet_lite0": ((PIXEL_MEAN,) * 3, (PIXEL_DEVIATION,) * 3),
+    "resnet18": _TORCHVISION,
+    "mobilenet_v2": _TORCHVISION,
 }
 
 
@@ -80,8 +83,9 @@ def evaluate(
 
     `config` is a qstudy.methods.static.QuantizeConfig, its defaults where None; with
     `first` only so many images, drawn by a fixed seed, are scored. `progress` wraps the
-    batches (tqdm). Raises ValueError for an unknown network, and as
-    qstudy.data.imagefolder.find; DataError where the weights cannot be had.
+    batches and is told their total, as tqdm does. Raises ValueError for an unknown
+    network, and as qstudy.data.imagefolder.find; DataError where the weights cannot be
+    had.
     """
     from qstudy.methods import static
     from qstudy.models import zoo
@@ -104,7 +108,10 @@ def evaluate(
     some = [x for x, _ in _prepared(held, network, side)]
     quantized = static.quantize(model, some, config or static.QuantizeConfig())
     labels, classes = [], {"fp32": [], "quantized": []}
-    for x, y in (progress or iter)(_Sized(scored, network, side)):
+    batches = _prepared(scored, network, side)
+    if progress:
+        batches = progress(batches, total=-(-len(scored) // BATCH))
+    for x, y in batches:
         labels.append(y)
         classes["fp32"].append(_classes(model, x))
         classes["quantized"].append(_classes(quantized, x))
@@ -122,26 +129,13 @@ def evaluate(
     )
 
 
-class _Sized:
-    """The batches of `images`, whose number a progress bar can ask for."""
-
-    def __init__(self, images: Sequence[Labelled], network: str, side: int) -> None:
-        self.images, self.network, self.side = images, network, side
-
-    def __len__(self) -> int:
-        return -(-len(self.images) // 32)
-
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        return iter(_prepared(self.images, self.network, self.side))
-
-
 def _prepared(
     images: Sequence[Labelled], network: str, side: int
-) -> Iterable[tuple[Any, Any]]:
+) -> Iterator[tuple[Any, Any]]:
     import torch
 
     mean, deviation = (torch.tensor(told) for told in PIXELS[network])
-    for pixels, labels in imagefolder.batches(images, side=side):
+    for pixels, labels in imagefolder.batches(images, side=side, batch=BATCH):
         x = (torch.from_numpy(pixels).float() - mean) / deviation
         yield x.permute(0, 3, 1, 2).contiguous(), labels
 

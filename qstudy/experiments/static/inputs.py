@@ -8,17 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from qstudy.models.efficientnet_lite import PIXEL_DEVIATION, PIXEL_MEAN
 from qstudy.training.batches import CIFAR10_MEAN, CIFAR10_STD
 
 
 def enlarge(x: Tensor, side: int) -> Tensor:
     """From what `normalise` gives to (B, 3, side, side) in EfficientNet-Lite's units.
 
-    Bilinear, between the pixels' centres; pixels become (x - 127) / 128.
+    Bilinear, between the pixels' centres.
     """
     mean = 255 * torch.tensor(CIFAR10_MEAN).reshape(3, 1, 1)
     std = 255 * torch.tensor(CIFAR10_STD).reshape(3, 1, 1)
-    pixels = (x * std + mean - 127) / 128
+    pixels = (x * std + mean - PIXEL_MEAN) / PIXEL_DEVIATION
     return interpolate(pixels, size=side, mode="bilinear", align_corners=False)
 
 

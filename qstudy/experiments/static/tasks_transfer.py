@@ -84,8 +84,9 @@ def _fit(
     def closure() -> torch.Tensor:
         search.zero_grad()
         loss = cross_entropy(x @ weight.T + bias, y)
-        (loss + penalty / 2 * weight.square().sum()).backward()
-        return loss + penalty / 2 * weight.square().sum()
+        loss = loss + penalty / 2 * weight.square().sum()
+        loss.backward()
+        return loss
 
     search.step(closure)
     with torch.no_grad():
