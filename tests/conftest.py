@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # A caller's QSTUDY_RESULTS or QSTUDY_DATA must not decide what the tests read.
@@ -11,3 +12,14 @@ for name in [name for name in os.environ if name.startswith("QSTUDY_")]:
 # The same examples on each run, and no time limit each: machines of CI are noisy.
 settings.register_profile("qstudy", deadline=None, derandomize=True)
 settings.load_profile("qstudy")
+
+
+@pytest.fixture
+def one_thread():
+    """One thread of torch, as before afterwards."""
+    import torch  # which most tests never need
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -8,11 +8,8 @@ from tests.methods.networks import stir
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def alone(one_thread):
+    """Every test of this folder runs on one thread."""
 
 
 @pytest.fixture

@@ -23,13 +23,7 @@ from qstudy.training.loop import predict, train
 from qstudy.training.recipe import Recipe
 from qstudy.training.resume import STATE_FILE
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def images(count, seed=0):

@@ -23,12 +23,7 @@ from tests.methods.networks import stir
 grid = import_module("qstudy.experiments.lsq.grid")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def learned(width, folder):
