@@ -27,7 +27,8 @@ _LITERAL = ("key", "run", "runs", "repeat", "cite")
 
 # Signs that touch a number: a bracket before it, a full stop after it.
 _BEFORE, _AFTER = re.compile(r"[^\w\s]{1,3}\Z"), re.compile(r"[^\w\s]{1,3}")
-_LONG = 16  # letters of a number that would make the column of a table too wide
+# Letters that would make the column of a table too wide, and a line of a phone.
+_LONG, _LONGER = 16, 36
 
 
 def _in_table(node: nodes.Node | None) -> bool:
@@ -40,12 +41,12 @@ def keep_together(app: Sphinx, doctree: nodes.document) -> None:
     """Put each number and the signs that touch it into a span that does not wrap.
 
     A browser breaks a line on either side of a button, even before a full stop, and a
-    word joiner does not keep it from that. Long ones in tables may part, since they
-    would make a column wider than a phone.
+    word joiner does not keep it from that. Long ones may part, such as the name of a
+    machine, since they would be wider than a phone; in tables that is sooner.
     """
     for number in list(doctree.findall(quoted)):
         parent = number.parent
-        if len(number.astext()) > _LONG and _in_table(number):
+        if len(number.astext()) > (_LONG if _in_table(number) else _LONGER):
             continue
         place = parent.index(number)
         kept = nodes.inline(classes=["q-kept"])

@@ -52,3 +52,8 @@ def test_a_long_number_in_a_table_may_part_from_its_sign():
         document += entry
         keep_together(None, document)
         assert bool(list(document.findall(nodes.inline))) is kept
+
+
+def test_the_name_of_a_machine_may_part_from_its_full_stop():
+    assert kept_of("on ", ["2.06 pp [1.57, 2.54]"], ".")[0] == ["2.06 pp [1.57, 2.54]."]
+    assert kept_of("on ", ["processor of a family, 2 cores, 24 GiB"], ".")[0] == []

@@ -38,10 +38,9 @@ def roofline_figure(roofline: pd.DataFrame, every: pd.DataFrame) -> Figure:
         axis.plot([low, knee, high], [low * memory, peak, peak], color=colour)
         axis.annotate(
             f"{precision} peak {peak:,.0f} Gop/s",
-            (high, peak),
-            xytext=(-2, 3),
+            (knee, peak),  # where few networks are
+            xytext=(2, 3),
             textcoords="offset points",
-            ha="right",
             fontsize=8,
         )
     for row in points.itertuples():
