@@ -99,6 +99,8 @@ class _Ledger(SphinxDirective, ABC):
             return []
         holder = nodes.Element()
         self.state.nested_parse(StringList(lines, self.get_source_info()[0]), 0, holder)
+        for table in holder.findall(nodes.table):
+            table["classes"].append("claims-table")
         return holder.children
 
 
