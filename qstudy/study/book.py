@@ -2,8 +2,8 @@
 
 Jupyter Book reads parts of a path as a pattern, writes beside its sources, and starts
 kernels of whatever environment it finds. So the pages that _toc.yml names are copied to
-a folder of their own, the notebooks are executed by the study's own kernels, and only
-the finished pages come to the place that was asked for.
+a folder of their own, the notebooks are executed by the study's own kernels (or were,
+by papermill), and only the finished pages come to the place that was asked for.
 """
 
 from __future__ import annotations
@@ -46,20 +46,19 @@ def build(
     log: TextIO,
     source: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
-    executed: Path | None = None,
+    regenerated: Path | None = None,
 ) -> Path:
     """Build the book in `source` (None: the checkout) from `tree`; its front page.
 
     The pages come to `output`/_build/html; those of an earlier build are replaced at
-    the end, and stay where this one fails. The folder `executed`, where one is given,
-    keeps the chapters with their outputs.
+    the end, and stay where this one fails. The chapters are executed, or taken from the
+    folder `regenerated`, where they lie as papermill left them.
     """
     target = output / "_build" / "html"
     if output.exists() and not output.is_dir():
         raise StudyError(f"the book's folder {output} is no folder; name another")
-    with built(tree, log=log, source=source, say=say) as made:
-        if executed is not None:
-            _keep(made.parent / "chapters", executed)
+    told = {"log": log, "say": say}
+    with built(tree, source=source, regenerated=regenerated, **told) as made:
         return _put_in_place(made / "html", target) / "index.html"
 
 
@@ -70,6 +69,7 @@ def built(
     log: TextIO,
     source: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
+    regenerated: Path | None = None,
 ) -> Iterator[Path]:
     """The folder _build of a strict build with Jupyter Book's own `options`.
 
@@ -80,7 +80,11 @@ def built(
     source = source or repository()
     with _private_folder() as stage:
         _set_out(source, stage)
-        _execute(source, stage, tree, say)
+        if regenerated is None:
+            _execute(source, stage, tree, say)
+        else:
+            for path in _notebooks(source):
+                notebooks.as_page(regenerated / path.name, _staged(path, source, stage))
         say("book: the pages")
         code, printed = _build(stage, tree, options)
         log.write(printed)
@@ -134,12 +138,10 @@ def _set_out(source: Path, stage: Path) -> None:
 def _execute(source: Path, stage: Path, tree: Path, say: Callable[[str], None]) -> None:
     settings = yaml.safe_load((stage / "_config.yml").read_text(encoding="utf-8"))
     limit = settings["execute"]["timeout"]
-    found = [source / f"{page}.ipynb" for page in notebooks.pages(source)]
-    found = [path for path in found if path.exists()]
+    found = _notebooks(source)
 
     def execute(path: Path) -> Path:
-        target = stage / path.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = _staged(path, source, stage)
         notebooks.execute(path, target, tree=tree, seconds=limit)
         return path
 
@@ -147,6 +149,19 @@ def _execute(source: Path, stage: Path, tree: Path, say: Callable[[str], None]) 
     with ThreadPoolExecutor(2) as pool:
         for number, path in enumerate(pool.map(execute, found), start=1):
             say(f"book: chapter {number} of {len(found)}, {path.stem}")
+
+
+def _notebooks(source: Path) -> list[Path]:
+    """The chapters of the book in `source` that are notebooks, in order."""
+    found = [source / f"{page}.ipynb" for page in notebooks.pages(source)]
+    return [path for path in found if path.exists()]
+
+
+def _staged(path: Path, source: Path, stage: Path) -> Path:
+    """Where the page `path` of `source` stands in `stage`."""
+    target = stage / path.relative_to(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
 
 
 def _build(stage: Path, tree: Path, options: tuple[str, ...]) -> tuple[int, str]:
@@ -166,13 +181,6 @@ def _build(stage: Path, tree: Path, options: tuple[str, ...]) -> tuple[int, str]
         check=False,
     )
     return done.returncode, _COLOUR.sub("", done.stdout).replace(f"{stage}/", "")
-
-
-def _keep(chapters: Path, executed: Path) -> None:
-    """Copy the executed notebooks of the folder `chapters` to the folder `executed`."""
-    executed.mkdir(parents=True, exist_ok=True)
-    for notebook in chapters.glob("*.ipynb"):
-        shutil.copyfile(notebook, executed / notebook.name)
 
 
 def _put_in_place(html: Path, target: Path) -> Path:

@@ -195,4 +195,4 @@ def _compute(
         )
     runner.run_missing(specs, work=store, results=Store(published))
     complete = mode != "smoke" and not changed
-    collect.collect(tree, published=published if complete else None)
+    collect.refresh(tree, published=published if complete else None)

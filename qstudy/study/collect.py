@@ -6,7 +6,11 @@ taken over and carry origin "published".
 
 from __future__ import annotations
 
+import hashlib
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +23,12 @@ from qstudy.spec import Number, RunRecord
 from qstudy.study import agreement, cards
 from qstudy.study.store import Store
 from qstudy.study.tree import repository, write_atomically
+
+# In a tree: the fingerprint of what was read and written when it was last collected.
+STAMP = ".collected"
+_READ = ("runs", "systems", agreement.FOLDER)
+_WRITTEN = ("tables", "figures", "cards", "numbers.json", numbers.UNQUOTED)
+_LIBRARIES = ("numpy", "pandas", "matplotlib", "mpmath")
 
 
 def gather(name: str, *, tree: Store, published: Store | None) -> list[RunRecord]:
@@ -83,6 +93,57 @@ def collect(
     others = "".join(f"{key}\n" for key in sorted(set(known) - wanted))
     write_atomically(tree / numbers.UNQUOTED, others)
     return counts
+
+
+def refresh(tree: Path, *, published: Path | None = None) -> bool:
+    """`collect`, where it would change anything; whether it did.
+
+    It would not where every byte that it reads (records of both trees, the package,
+    README and the pages) and every byte that it wrote is as it was the last time.
+    """
+    stamp = tree / STAMP
+    read = _digest(_inputs(tree, published))
+    if stamp.exists() and stamp.read_text() == f"{read} {_digest(_outputs(tree))}":
+        return False
+    collect(tree, published=published)
+    write_atomically(stamp, f"{read} {_digest(_outputs(tree))}")
+    return True
+
+
+def _inputs(tree: Path, published: Path | None) -> Iterator[Path | str]:
+    yield from (sys.version, *(metadata.version(name) for name in _LIBRARIES))
+    yield from (experiment.NAME for experiment in experiments.ALL)
+    root = repository()
+    yield root / "README.md"
+    yield from _files(root / "chapters")
+    yield from _files(Path(experiments.__file__).parents[1])
+    for place in (tree, published):
+        for name in _READ if place else ():
+            yield from _files(place / name)
+
+
+def _outputs(tree: Path) -> Iterator[Path]:
+    for name in _WRITTEN:
+        yield from _files(tree / name)
+
+
+def _files(path: Path) -> list[Path]:
+    """`path`, or the files below it; but for what Python compiles, and drafts."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.rglob("*") if p.is_file())
+    return [p for p in found if "__pycache__" not in p.parts and p.name[0] != "."]
+
+
+def _digest(parts: Iterator[Path | str]) -> str:
+    """SHA-256 of files, by path and content, and of words, in their order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = b""
+        if isinstance(part, Path):
+            content = part.read_bytes() if part.exists() else b"absent"
+        digest.update(f"{part}\n{len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def rewrite_readme(tree: Path) -> None:

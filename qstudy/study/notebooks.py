@@ -1,4 +1,8 @@
-"""Chapters found by the table of contents; regenerated, and executed as they stand."""
+"""Chapters found by the table of contents; regenerated, and executed as they stand.
+
+A regenerated one can stand in the book's place of the same chapter: where its runs are
+all there, another mode computes nothing and shows what reading shows.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,9 @@ from typing import TextIO
 import yaml
 
 from qstudy.study.tree import StudyError, repository
+
+# Papermill's tag for the cell that it puts in; the call by which a chapter opens.
+_INJECTED, _OPENED = "injected-parameters", "qstudy.chapter("
 
 
 def chapters() -> list[str]:
@@ -114,4 +121,24 @@ def execute(source: Path, output: Path, *, tree: Path, seconds: int) -> None:
         raise StudyError(
             f"chapter {source.stem} failed: a cell took more than {seconds} seconds"
         ) from error
+    nbformat.write(notebook, output)
+
+
+def as_page(regenerated: Path, output: Path) -> None:
+    """Write what `regenerate` made as the chapter `output`, without its traces.
+
+    These are papermill's cell of parameters and its notes of times and paths, and the
+    progress of runs, which goes to standard error where the study is opened.
+    """
+    import nbformat
+
+    notebook = nbformat.read(regenerated, as_version=4)
+    cells = [c for c in notebook.cells if _INJECTED not in c.metadata.get("tags", ())]
+    notebook.cells = cells
+    for part in (notebook, *cells):
+        for notes in ("papermill", "execution"):
+            part.metadata.pop(notes, None)
+    for cell in cells:
+        if _OPENED in cell.source and cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
     nbformat.write(notebook, output)

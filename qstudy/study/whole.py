@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TextIO
 
 from qstudy import data, experiments
 from qstudy.study import ahead, book, notebooks, plan, progress, verify
-from qstudy.study.collect import collect
+from qstudy.study.collect import refresh
 from qstudy.study.runner import announcement, describe, say
 from qstudy.study.store import Store
 from qstudy.study.tree import (
@@ -23,8 +26,8 @@ MODES = ("quick", "full")
 def study(mode: str) -> None:
     """Regenerate the study in `mode` ("quick" or "full") and build the book from it.
 
-    Each chapter is executed by papermill in `mode` when all its runs are there, and by
-    the book as it is read. Raises StudyError where a run or a chapter fails, or where
+    Each chapter is executed by papermill in `mode` when all its runs are there, and
+    stands in the book as papermill left it. Raises StudyError where a run or a chapter fails, or where
     a chapter has nothing that can be compared with the published results.
     """
     if mode not in MODES:
@@ -38,19 +41,15 @@ def study(mode: str) -> None:
         watch = progress.Watch(log, _expected(steps))
         try:
             _compute(steps, watch, log=Path(log.name))
-            for name in names:
-                watch.chapter(f"{name}, by papermill")
-                output = work / "chapters" / f"{name}.ipynb"
-                given = {"mode": mode if name in experiments.NAMES else "read"}
-                notebooks.regenerate(name, output, parameters=given, stream=log)
             watch.chapter("tables, figures and numbers")
-            collect(work, published=published)
+            refresh(work, published=published)
+            _regenerate(names, mode, watch, stream=log)
             front = book.build(
                 work,
                 book_folder(),
                 log=log,
                 say=watch.chapter,
-                executed=work / "notebooks",
+                regenerated=work / "chapters",
             )
         finally:
             watch.close()
@@ -84,6 +83,25 @@ def _compute(steps: list[plan.Step], watch: progress.Watch, *, log: Path) -> Non
     ahead.compute(steps, log=log, done=done, **stores)
     watch.chapter("what is timed, one run at a time")
     ahead.compute_the_rest(steps, log=log, begun=begun, **stores)
+
+
+def _regenerate(
+    names: list[str], mode: str, watch: progress.Watch, *, stream: TextIO
+) -> None:
+    """Execute the chapters by papermill; those that compute nothing are read."""
+
+    def regenerate(name: str) -> str:
+        given = {"mode": mode}
+        if name not in experiments.NAMES:
+            given = {"mode": "read", "results": os.fspath(work_root())}
+        output = work_root() / "chapters" / f"{name}.ipynb"
+        notebooks.regenerate(name, output, parameters=given, stream=stream)
+        return name
+
+    # Two at a time: a kernel takes most of its seconds to start, on one core.
+    with ThreadPoolExecutor(2) as pool:
+        for number, name in enumerate(pool.map(regenerate, names), start=1):
+            watch.chapter(f"chapter {number} of {len(names)} by papermill: {name}")
 
 
 def _steps(names: list[str], mode: str) -> list[plan.Step]:

@@ -8,7 +8,7 @@ import pytest
 
 from qstudy.spec import Value
 from qstudy.study import verify
-from qstudy.study.collect import collect
+from qstudy.study.collect import collect, refresh
 from qstudy.study.publish import publish
 from qstudy.study.store import Store
 from qstudy.study.tree import StudyError
@@ -42,6 +42,37 @@ def test_rows_taken_over_say_so(filled, toys, tmp_path):
     text = (work.root / "tables" / "toy.csv").read_text().splitlines()
     published = [line for line in text if "published" in line]
     assert len(text) == 9 and len(published) == 1 and published[0].startswith("4,")
+
+
+def test_refresh_collects_where_anything_changed_and_only_there(
+    filled, toys, tmp_path, monkeypatch
+):
+    work, results = filled["work"], Store(tmp_path / "published")
+    shutil.copytree(work.root, results.root)
+    record = work.path(toys.grid("full")[4])
+    record.unlink()
+    (tmp_path / "README.md").write_text("nothing quoted")
+    (tmp_path / "chapters").mkdir()
+    monkeypatch.setattr("qstudy.study.collect.repository", lambda: tmp_path)
+    table = work.root / "tables" / "toy.csv"
+
+    def again():
+        return refresh(work.root, published=results.root)
+
+    assert again()
+    first = contents(work.root)
+    assert not again() and contents(work.root) == first
+    table.write_text(table.read_text() + "9,another hand's row\n")
+    assert again() and contents(work.root) == first
+    next((work.root / "figures").glob("*.svg")).unlink()
+    assert again() and contents(work.root) == first and not again()
+    (tmp_path / "README.md").write_text("what is quoted may have changed")
+    assert again() and not again()
+    shutil.copy(results.path(toys.grid("full")[4]), record)
+    assert again() and "published" not in table.read_text()
+    results.path(toys.grid("full")[5]).write_text("damaged")
+    with pytest.raises(StudyError, match="is damaged"):
+        again()
 
 
 def test_publish_leaves_exactly_the_full_grid(filled, toys, tmp_path, monkeypatch):
