@@ -27,8 +27,9 @@ def study(mode: str) -> None:
     """Regenerate the study in `mode` ("quick" or "full") and build the book from it.
 
     Each chapter is executed by papermill in `mode` when all its runs are there, and
-    stands in the book as papermill left it. Raises StudyError where a run or a chapter fails, or where
-    a chapter has nothing that can be compared with the published results.
+    stands in the book as papermill left it. Raises StudyError where a run or a chapter
+    fails, or where a chapter has nothing that can be compared with the published
+    results.
     """
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is not one of {MODES}")

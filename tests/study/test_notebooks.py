@@ -64,5 +64,5 @@ def test_what_another_cell_warns_of_stays(checkout):
 
 def test_a_failing_cell_is_told_in_one_line(checkout):
     books.notebook(checkout / "chapters" / "short.ipynb", "1 / 0")
-    with pytest.raises(StudyError, match="short failed in cell .*ZeroDivisionError"):
+    with pytest.raises(StudyError, match=r"short failed in cell .*ZeroDivisionError"):
         notebooks.regenerate("short", checkout / "left.ipynb", parameters={})
