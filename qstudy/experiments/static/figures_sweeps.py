@@ -8,6 +8,7 @@ import pandas as pd
 
 from qstudy.experiments.static import (
     figures_clips,
+    figures_kept,
     figures_layers,
     figures_settings,
     figures_tree,
@@ -26,6 +27,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
         ("variance_summary", figures_settings.variance),
         ("sensitivity", figures_layers.sensitivity),
         ("partial", figures_layers.partial),
+        ("pareto", figures_kept.pareto),
         ("models", _models),
         ("depth", figures_layers.depth),
         ("cures", _cures),

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from qstudy.experiments import baselines
-from qstudy.experiments.static import grid_sweeps, grid_transfer
+from qstudy.experiments.static import (
+    grid_kept,
+    grid_sweeps,
+    grid_transfer,
+    grid_work,
+)
 from qstudy.experiments.static.grid_sweeps import ENGINES, NAME, VERSION
 from qstudy.spec import RunSpec
 
@@ -128,4 +133,12 @@ def _smoke() -> list[RunSpec]:
         ),
         *grid_sweeps.smoke(),
         grid_transfer.smoke(),
+        grid_transfer.equalized_smoke(),
+        *grid_kept.smoke(),
+        grid_work.smoke(),
     ]
+
+
+def unmeasured() -> list[RunSpec]:
+    """Runs of the chapter that join the full grid when they have been published."""
+    return [*grid_kept.specs(), *grid_work.specs(), grid_transfer.equalized()]

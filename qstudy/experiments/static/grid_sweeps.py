@@ -56,6 +56,9 @@ SWEEPS = (
     "cures",
 )
 
+# Tasks whose runs have modules of their own: grid_transfer, grid_kept, grid_work.
+APART = ("transfer", "equalized", "kept", "kept_latency", "work")
+
 
 def label(condition: dict[str, Any]) -> str:
     """The name of a condition in a record: its values, in the order of WORDS.

@@ -1,4 +1,4 @@
-"""The run on a network that others trained on photographs."""
+"""The runs on a network that others trained on photographs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Any
 
 from qstudy.experiments.static.grid_sweeps import NAME, VERSION
 from qstudy.spec import RunSpec
+
+# Cures of one scale a tensor; the last three without the clamp of ReLU6.
+UNCLAMPED = ("nearest", "bias", "unclamped", "equalized", "equalized_bias")
 
 
 def transfer(
@@ -56,4 +59,40 @@ def smoke() -> RunSpec:
         pretrained="",
         scored_images=40,
         calibration_images=32,
+    )
+
+
+def equalized(*, images: int = 5000, bias_images: int = 128, **params: Any) -> RunSpec:
+    """The same network and head at eight bits and one scale a tensor, cured.
+
+    A channel behind ReLU6 cannot be rescaled, so that equalization begins with ReLU in
+    its place, as Nagel et al. 2019 do; "unclamped" is that network rounded to nearest.
+    """
+    return transfer(
+        **{
+            "task": "equalized",
+            "scored_images": images,
+            "bias_images": bias_images,
+            "weight_bits": 8,
+            "conditions": [
+                *({"granularity": "per_tensor", "cure": cure} for cure in UNCLAMPED),
+                {"granularity": "per_channel", "cure": "nearest"},
+            ],
+            **params,
+        }
+    )
+
+
+def equalized_smoke() -> RunSpec:
+    """On generated images, with weights from a seed: what takes the most steps."""
+    cures = UNCLAMPED[-2:]
+    return equalized(
+        dataset="synthetic",
+        side=33,
+        fitted_images=60,
+        pretrained="",
+        images=40,
+        bias_images=8,
+        calibration_images=32,
+        conditions=[{"granularity": "per_tensor", "cure": cure} for cure in cures],
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from qstudy.experiments import columns
+from qstudy.experiments.static import grid_kept
 from qstudy.experiments.static.grid_sweeps import ORDERS, label
 from qstudy.measure.statistics import Interval, paired_drop
 from qstudy.spec import RunRecord, RunSpec
@@ -14,9 +15,10 @@ from qstudy.spec import RunRecord, RunSpec
 def names(record: RunRecord) -> list[str]:
     """Whose answers the rows of a sweep's arrays are, in order; "fp32" is the first.
 
-    Then a condition's label. In `engines` the simulated network comes before these; in
-    `partial` "0" stands for no layer kept, then RANKING-COUNT; in `sensitivity` "all"
-    for every layer quantized, then out.LAYER and in.LAYER.
+    Then a condition's label. In `engines` the simulated network comes before these, in
+    `equalized` fp32 without clamps; `kept`: grid_kept.names. In `partial` "0" stands
+    for no layer kept, then RANKING-COUNT; in `sensitivity` "all" for every layer
+    quantized, then out.LAYER and in.LAYER.
     """
     params = record.spec.params
     if params["task"] == "partial":
@@ -28,7 +30,10 @@ def names(record: RunRecord) -> list[str]:
     if params["task"] == "sensitivity":
         layers = record["layers"].split()
         return ["fp32", "all"] + [f"{k}.{n}" for n in layers for k in ("out", "in")]
-    first = ["fp32", "simulated"] if params["task"] == "engines" else ["fp32"]
+    if params["task"] == "kept":
+        return grid_kept.names(params)
+    beside = {"engines": ["simulated"], "equalized": ["unclamped"]}
+    first = ["fp32", *beside.get(params["task"], [])]
     return first + [label(condition) for condition in params["conditions"]]
 
 

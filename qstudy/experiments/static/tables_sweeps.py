@@ -7,7 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments.static import tables_layers
+from qstudy.experiments.static import (
+    tables_kept,
+    tables_layers,
+    tables_transfer,
+    tables_work,
+)
 from qstudy.experiments.static.tables_parts import (
     about,
     calibrator,
@@ -23,7 +28,8 @@ from qstudy.spec import RunRecord
 def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     """static_weights, _calibration, _variance, _sensitivity, _engines, _models, _cures.
 
-    And _transfer, of the pretrained network. Beside them _variance_summary (over
+    And _transfer and _equalized, of the pretrained network; _work, seconds; those of
+    tables_kept. Beside them _variance_summary (over
     draws), _ranks (how far two measures of sensitivity order the layers alike),
     _partial, _depth and _clips. A table whose runs are missing is left out.
     """
@@ -41,7 +47,9 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         "static_depth.csv": ("depth", tables_layers.depth),
         "static_clips.csv": ("clips", _clips),
         "static_cures.csv": ("cures", _cures),
-        "static_transfer.csv": ("transfer", _transfer),
+        "static_transfer.csv": ("transfer", tables_transfer.transfer),
+        "static_equalized.csv": ("equalized", tables_transfer.equalized),
+        "static_work.csv": ("work", tables_work.work),
     }
     made = {
         name: pd.DataFrame(make(of[task]))
@@ -53,7 +61,8 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         made["static_variance_summary.csv"] = summary
     if "static_sensitivity.csv" in made:
         made["static_ranks.csv"] = tables_layers.ranks(made["static_sensitivity.csv"])
-    return made
+    kept = (of.get(task, []) for task in ("kept", "kept_latency"))
+    return made | dict(tables_kept.tables(*kept))
 
 
 def _weights(records: list[RunRecord]) -> list[dict[str, Any]]:
@@ -143,24 +152,6 @@ def _models(records: list[RunRecord]) -> list[dict[str, Any]]:
             **end(record),
         }
         for record in ordered(records)
-        for condition, _, found in swept(record)
-    ]
-
-
-def _transfer(records: list[RunRecord]) -> list[dict[str, Any]]:
-    """The network that ImageNet trained; `seed` drew what its head was fitted to."""
-    return [
-        {
-            **{key: record.spec.params[key] for key in ("model", "dataset")},
-            "split": record.spec.params["scored_on"],
-            "seed": record.spec.seed,
-            **{key: record.spec.params[key] for key in ("side", "fitted_images")},
-            **condition,
-            "fp32_top1": record["top1.fp32"],
-            **found,
-            **end(record),
-        }
-        for record in records
         for condition, _, found in swept(record)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from qstudy.experiments.evaluation import (
     scored,
 )
 from qstudy.experiments.static.grid import HEADLINE
-from qstudy.experiments.static.grid_sweeps import SWEEPS
+from qstudy.experiments.static.grid_sweeps import APART, SWEEPS
 from qstudy.spec import Context, RunSpec, Value, Values
 
 
@@ -24,23 +25,26 @@ def run(spec: RunSpec, ctx: Context) -> Values:
         return _evaluate(spec, ctx)
     if task == "latency":
         return _latency(spec, ctx)
-    if task in (*SWEEPS, "transfer"):
+    if task in (*SWEEPS, *APART):
         return _sweep(spec, ctx)
-    known = ("evaluate", "latency", *SWEEPS, "transfer")
+    known = ("evaluate", "latency", *SWEEPS, *APART)
     raise ValueError(f"task {task!r} is not one of {known}")
 
 
 def _sweep(spec: RunSpec, ctx: Context) -> Values:
     from qstudy.experiments.static import (
+        tasks_kept,
         tasks_layers,
         tasks_models,
         tasks_ranges,
         tasks_transfer,
+        tasks_work,
     )
     from qstudy.measure import system
 
     task = spec.params["task"]
-    for module in (tasks_ranges, tasks_layers, tasks_models, tasks_transfer):
+    of_sweeps = (tasks_ranges, tasks_layers, tasks_models)
+    for module in (*of_sweeps, tasks_transfer, tasks_kept, tasks_work):
         if hasattr(module, task):
             with system.threads(spec.params["threads"]):
                 return getattr(module, task)(spec, ctx)
@@ -83,12 +87,18 @@ def _evaluate(spec: RunSpec, ctx: Context) -> Values:
     return Values(values=values, arrays=arrays)
 
 
-def _latency(spec: RunSpec, ctx: Context) -> Values:
+def calibration_file(spec: RunSpec, ctx: Context) -> Path:
+    """A .npy of 64 uint8 images of what trained the network, for timing workers."""
     parent = RunSpec.from_dict(spec.params["parent"])
     images, _ = ctx.images(spec.params["dataset"], parent.params["split"])
     ctx.resume.mkdir(parents=True, exist_ok=True)
-    calibration = ctx.resume / "calibration.npy"
-    np.save(calibration, images[:64])
+    path = ctx.resume / "calibration.npy"
+    np.save(path, images[:64])
+    return path
+
+
+def _latency(spec: RunSpec, ctx: Context) -> Values:
+    parent = RunSpec.from_dict(spec.params["parent"])
     result = timing.measure(
         spec,
         ctx,
@@ -96,7 +106,7 @@ def _latency(spec: RunSpec, ctx: Context) -> Values:
         arguments={
             "model": spec.params["model"],
             "checkpoint": str(ctx.checkpoint(parent)),
-            "calibration": str(calibration),
+            "calibration": str(calibration_file(spec, ctx)),
         },
     )
     return Values(values=timing.values(result, timing.against_baselines(result)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,60 @@ def transfer(spec: RunSpec, ctx: Context) -> Values:
     Images are enlarged to `side`, in which the network's padding is the one that it was
     trained with. Every condition is calibrated on images that fitted the head.
     """
-    from qstudy.experiments.static.inputs import Enlarged, enlarge
     from qstudy.methods import static
+
+    def network(condition: dict[str, Any], model: Any, batches: list) -> Any:
+        config = static.QuantizeConfig(engine=None, **condition)
+        return static.quantize(model, batches, config)
+
+    scores, loss = _scored(spec, ctx, network)
+    return scores.outcome(loss=loss)
+
+
+def equalized(spec: RunSpec, ctx: Context) -> Values:
+    """The same network cured of one scale a tensor; `top1.unclamped` is of fp32's.
+
+    That is the network with ReLU in place of ReLU6, whose head stays as fitted before.
+    """
+    import torch
+
+    from qstudy.methods import simulate, static
+
+    params = spec.params
+    rounded: dict[tuple[str, str], Any] = {}
+
+    def network(condition: dict[str, Any], model: Any, batches: list) -> Any:
+        granularity, cure = condition["granularity"], condition["cure"]
+        how = simulate.SimulateConfig(
+            weight_bits=params["weight_bits"], granularity=granularity
+        )
+        first, _, then = cure.partition("_")
+        if "bias" in (first, then):
+            before = rounded[granularity, "nearest" if first == "bias" else first]
+            few = torch.cat(batches)[: params["bias_images"]].split(64)
+            return simulate.fixed(static.correct_biases(before, few))
+        fp32 = model if cure == "nearest" else static.without_clamps(model)
+        if cure == "equalized":
+            fp32 = static.equalize(fp32)
+        made = simulate.simulate(fp32, how, calibration=batches).eval()
+        rounded[granularity, cure] = made
+        return simulate.fixed(made)
+
+    scores, loss = _scored(
+        spec, ctx, network, beside={"unclamped": static.without_clamps}
+    )
+    return scores.outcome(loss=loss)
+
+
+def _scored(
+    spec: RunSpec,
+    ctx: Context,
+    network: Callable[[dict[str, Any], Any, list], Any],
+    *,
+    beside: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
+) -> tuple[Scores, Value]:
+    """fp32, what `beside` makes of it, each condition; and the head's loss, in nat."""
+    from qstudy.experiments.static.inputs import Enlarged, enlarge
 
     params, side = spec.params, spec.params["side"]
     images, labels = ctx.images(params["dataset"], "train")
@@ -27,23 +81,23 @@ def transfer(spec: RunSpec, ctx: Context) -> Values:
     some = some[: params["fitted_images"]]
     scores = Scores(spec, ctx)
     conditions = params["conditions"]
-    with ctx.progress(len(conditions) + 2, "transfer") as step:
+    with ctx.progress(len(conditions) + len(beside) + 2, params["task"]) as step:
         name = params["pretrained"]
         model = _pretrained(ctx.pretrained(name) if name else None)
         fitted = (images[some], labels[some])
         loss = _fit(model, *fitted, side=side, penalty=params["penalty"])
         step("head fitted")
-        scores.add("fp32", Enlarged(model, side))
-        step("fp32")
+        for said, changed in {"fp32": lambda same: same, **beside}.items():
+            scores.add(said, Enlarged(changed(model), side))
+            step(said)
         count = min(params["calibration_images"], len(some))
         batches = calibration_batches(images[some], count=count, draw=spec.seed)
         batches = [enlarge(batch, side) for batch in batches]
         for condition in conditions:
-            config = static.QuantizeConfig(engine=None, **condition)
-            quantized = static.quantize(model, batches, config)
-            scores.add(label(condition), Enlarged(quantized, side))
+            made = network(dict(condition), model, batches)
+            scores.add(label(condition), Enlarged(made, side))
             step(label(condition))
-    return scores.outcome(loss=Value(loss, "nat", "isa", tolerance=0.05 * loss))
+    return scores, Value(loss, "nat", "isa", tolerance=0.05 * loss)
 
 
 def _pretrained(path: Any) -> Any:

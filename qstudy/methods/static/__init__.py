@@ -20,7 +20,7 @@ from qstudy.methods.static.eager import (
     quantize_static,
     quantized_share,
 )
-from qstudy.methods.static.equalize import equalize
+from qstudy.methods.static.equalize import equalize, without_clamps
 from qstudy.methods.static.files import load, save
 from qstudy.methods.static.quantize import (
     QuantizationWarning,
@@ -51,4 +51,5 @@ __all__ = [
     "quantize_static",
     "quantized_share",
     "save",
+    "without_clamps",
 ]
