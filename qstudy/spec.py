@@ -252,8 +252,9 @@ class Context(Protocol):
 class Experiment(Protocol):
     """What a package in qstudy.experiments offers to the study.
 
-    `PARAMETERS` are the chapter's own parameters with their defaults; `TRAINED` is
-    None for an experiment that keeps no networks.
+    `PARAMETERS` are the chapter's own parameters with their defaults; one that is ""
+    names a folder of the reader's, which no run depends on. `TRAINED` is None for an
+    experiment that keeps no networks.
     """
 
     NAME: str

@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,21 @@ class Chapter:
             return f"Figure {name} {_LEFT_OUT.format(self.mode)}"
         return figures.show(folder, name)
 
+    def photographs(self, folder: str) -> Any:
+        """EfficientNet-Lite0 on a reader's own images, in fp32 and int8; None for "".
+
+        `folder` has a folder a class (qstudy.data.imagefolder). What is found is kept
+        in the work tree, not as a record: no published number comes from it.
+        """
+        if not folder:
+            return None
+        from tqdm import tqdm
+
+        from qstudy.study import imagenet  # imports torch, which read mode does not
+
+        scoring = partial(tqdm, desc="  scoring", file=sys.stderr)
+        return imagenet.kept(folder, work_root() / "photographs", progress=scoring)
+
     def code(self, name: str) -> Any:
         """The lines of a function of the study; see qstudy.report.listing."""
         return listing.listing(name)
@@ -86,7 +103,7 @@ def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:
     ("read", "smoke", "quick" or "full"), `seed`, `results` (a results tree; "" is the
     repository's) and the chapter's own. Raises ValueError for an unknown name, mode or
     parameter, TypeError for a wrong type, and StudyError for a changed parameter where
-    the mode computes nothing, each in one line.
+    the mode computes nothing and for a folder that is none, each in one line.
     """
     from qstudy import experiments  # imports no torch; kept off `import qstudy`
 
@@ -108,6 +125,15 @@ def chapter(name: str, namespace: Mapping[str, Any] | None = None) -> Chapter:
                 "nothing: pass -p mode quick"
             )
         return Chapter(name=name, mode=mode, tree=results_root(given["results"]))
+    # A text that is empty by default is a folder of the reader's: no run depends on it.
+    folders = {k: v for k, v in changed.items() if own.get(k) == ""}
+    for key, folder in folders.items():
+        if not Path(folder).is_dir():
+            raise StudyError(
+                f"parameter {key} is {folder!r}, which is not a folder: name one that "
+                "is there"
+            )
+        del changed[key]
     tree = _tree(mode, changed)
     _compute(name, mode, tree, changed, results_root(given["results"]))
     return Chapter(name=name, mode=mode, tree=tree, whole=not changed)

@@ -6,6 +6,7 @@ only time. Calibration draws images that are then not scored.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,8 +20,11 @@ from qstudy.data.imagefolder import Labelled
 from qstudy.measure import accuracy
 from qstudy.measure.statistics import Interval
 from qstudy.models.efficientnet_lite import PIXEL_DEVIATION, PIXEL_MEAN
+from qstudy.spec import canonical_json
+from qstudy.study.tree import write_atomically
 
 BATCH = 32
+CALIBRATION_IMAGES = 256
 _TORCHVISION = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 # Mean and deviation of a pixel from 0 to 255 that each network was trained with.
 PIXELS = {
@@ -51,6 +55,33 @@ class Report:
         """For programs."""
         return json.dumps(asdict(self))
 
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """What `as_json` wrote; TypeError or ValueError for anything else."""
+        told = json.loads(text)
+        for name in ("fp32", "quantized", "drop"):
+            told[name] = Interval(**told[name])
+        return cls(**told)
+
+    def _repr_markdown_(self) -> str:
+        """A table, for notebooks."""
+
+        def told(found: Interval) -> str:
+            return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+        return "\n".join(
+            [
+                f"{self.network} on {self.images:,} photographs, calibrated on "
+                f"{self.calibration_images:,} others; intervals of 95 %. "
+                f"{self.agree_pct:.2f} % are classed alike.",
+                "",
+                "| Network | Top-1 [%] | Drop [pp] |",
+                "|:---|---:|---:|",
+                f"| fp32 | {told(self.fp32)} | |",
+                f"| {self.form} | {told(self.quantized)} | {told(self.drop)} |",
+            ]
+        )
+
     def __str__(self) -> str:
         def told(name: str, found: Interval, unit: str) -> str:
             return (
@@ -75,7 +106,7 @@ def evaluate(
     *,
     network: str = "efficientnet_lite0",
     config: Any = None,
-    calibration_images: int = 256,
+    calibration_images: int = CALIBRATION_IMAGES,
     first: int | None = None,
     progress: Any = None,
 ) -> Report:
@@ -127,6 +158,31 @@ def evaluate(
         drop=accuracy.drop(base, other, wanted),
         agree_pct=100 * float(np.mean(base == other)),
     )
+
+
+def kept(folder: Path | str, store: Path, **options: Any) -> Report:
+    """`evaluate`, or its answer from `store` where the same was asked before.
+
+    A folder too small for as many gives half of its images to calibration. What is
+    kept names images by class, name, size and time, as a checksum, and no folder.
+    """
+    from qstudy.measure import system
+
+    found = imagefolder.find(folder)
+    count = min(CALIBRATION_IMAGES, len(found) // 2)
+    images = [
+        (image.label, image.path.name, stat.st_size, stat.st_mtime_ns)
+        for image in found
+        for stat in [image.path.stat()]
+    ]
+    about = {"images": images, "versions": system.versions(), "count": count}
+    key = hashlib.sha256(canonical_json(about).encode()).hexdigest()
+    path = store / f"{key}.json"
+    if path.exists():
+        return Report.from_json(path.read_text(encoding="utf-8"))
+    report = evaluate(folder, calibration_images=count, **options)
+    write_atomically(path, report.as_json())
+    return report
 
 
 def _prepared(

@@ -43,6 +43,7 @@ def test_chapter_in_smoke_mode(name, work):
         ({"mode": "fast"}, "mode 'fast' is not one of"),
         ({"sed": 1}, "parameter 'sed' is not one of"),
         ({"seed": "one"}, "parameter seed is 'one', a str: int is needed"),
+        ({"imagenet": "nowhere", "mode": "smoke"}, "'nowhere', which is not a folder"),
         ({"calibration_images": 0, "mode": "smoke"}, "calibration_images 0 is outside"),
     ],
 )

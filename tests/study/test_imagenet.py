@@ -8,9 +8,12 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+import qstudy
+from qstudy.experiments import static
 from qstudy.methods.static import QuantizeConfig
 from qstudy.models import zoo
 from qstudy.study import cli, imagenet
+from qstudy.study.tree import StudyError
 
 # A folder for a test has fewer images than a calibration should have, which is said.
 pytestmark = pytest.mark.filterwarnings(
@@ -116,3 +119,66 @@ def test_a_configuration_is_taken_over(folder, small):
     config = QuantizeConfig(weight_bits=3, activation_bits=3, engine=None)
     report = imagenet.evaluate(folder, config=config, calibration_images=16)
     assert report.form == "simulated"
+
+
+# ---- from a chapter's parameters
+
+
+@pytest.fixture
+def chapter(tmp_path_factory, monkeypatch, toys):
+    """A chapter with a folder among its parameters, and its work tree."""
+    work = tmp_path_factory.mktemp("work")
+    monkeypatch.setenv("QSTUDY_WORK", str(work))
+    monkeypatch.setattr(toys, "PARAMETERS", {**toys.PARAMETERS, "imagenet": ""})
+    return lambda **given: (qstudy.chapter("toy", given), work)
+
+
+def test_a_chapter_scores_a_folder_and_keeps_the_answer_without_its_path(
+    folder, small, chapter, monkeypatch
+):
+    study, work = chapter(mode="smoke", imagenet=str(folder))
+    shown = study.photographs(str(folder))
+    report = imagenet.evaluate(folder, calibration_images=24)
+    assert shown == report
+    assert report.images == 24
+    table = shown._repr_markdown_()
+    assert f"| int8 | {report.quantized.value:.2f} [" in table
+    assert "24 photographs, calibrated on 24 others" in table
+    monkeypatch.setattr(imagenet, "_pretrained", None)  # asked again, nothing is run
+    assert study.photographs(str(folder)) == report
+    (kept,) = (work / "photographs").iterdir()
+    told = [p.read_text() for p in work.rglob("*.json")] + [p.name for p in [kept]]
+    assert len(told) > 2 and not any(str(folder) in text for text in told)
+    # Another image is another question.
+    Image.new("RGB", (40, 40)).save(folder / "3" / "more.png")
+    with pytest.raises(TypeError):
+        study.photographs(str(folder))
+
+
+def test_a_folder_changes_no_run_of_the_chapter(folder, chapter):
+    plain, _ = chapter(mode="smoke")
+    with_folder, _ = chapter(mode="smoke", imagenet=str(folder))
+    assert with_folder.tree == plain.tree and with_folder.whole
+    assert plain.photographs("") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"mode": "read", "imagenet": "photographs"}, "pass -p mode quick"),
+        ({"mode": "smoke", "imagenet": "nowhere"}, "imagenet is 'nowhere', which is"),
+    ],
+)
+def test_a_folder_that_cannot_be_scored_is_told_before_anything_runs(
+    given, says, chapter, tmp_path
+):
+    with pytest.raises((ValueError, StudyError), match=says) as error:
+        chapter(**given)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_is_a_parameter_of_the_static_chapter_and_of_no_run():
+    folders = [k for k, v in static.PARAMETERS.items() if v == ""]
+    assert folders == ["imagenet"]
+    specs = [s for mode in ("smoke", "full") for s in static.grid(mode)]
+    assert not any("imagenet" in spec.params for spec in specs)

@@ -7,7 +7,7 @@ import pytest
 
 from qstudy import experiments
 from qstudy.claims.ledger import NOT_MEASURED, NOT_TESTABLE
-from qstudy.experiments.static.grid_sweeps import SWEEPS
+from qstudy.experiments.static.grid_sweeps import APART, SWEEPS
 from qstudy.report import numbers
 from qstudy.study import ahead, notebooks, plan
 from qstudy.study.collect import collect
@@ -87,7 +87,7 @@ def test_a_comparison_names_both_runs():
         runs = numbers.load(RESULTS)[key].runs
         if len(runs) == 1:  # a sweep scores fp32 beside its conditions
             swept = Store(RESULTS).by_key(experiment, runs[0])
-            assert swept.spec.params["task"] in (*SWEEPS, "transfer"), key
+            assert swept.spec.params["task"] in (*SWEEPS, *APART), key
             assert "top1.fp32" in swept.values, key
             continue
         first, second = runs

@@ -15,7 +15,7 @@ from qstudy.experiments.static.grid_sweeps import ENGINES, NAME, VERSION
 from qstudy.spec import RunSpec
 
 TRAINED = None  # it keeps no networks
-PARAMETERS: dict[str, Any] = {"calibration_images": 512}
+PARAMETERS: dict[str, Any] = {"calibration_images": 512, "imagenet": ""}
 # The configuration that prose and front page quote, fixed before it was measured.
 HEADLINE = {
     "engine": "x86",

@@ -89,7 +89,8 @@ def spoken(row: Any) -> str:
         return f"fp32 {row.set.replace('_', ' ')}"
     if row.set in (NONE, EVERY):
         return {NONE: "none kept", EVERY: "every layer kept"}[row.set]
-    return f"{counted(row.kept, 'layer')} by {row.set.rpartition('-')[0].replace('_', ' ')}"
+    order = row.set.rpartition("-")[0].replace("_", " ")
+    return f"{counted(row.kept, 'layer')} by {order}"
 
 
 def _place(row: Any, among: str) -> str:

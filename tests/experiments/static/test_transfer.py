@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from qstudy import data
 from qstudy.experiments.static import (
     grid_transfer,
+    numbers_kept,
     numbers_sweeps,
     tables_sweeps,
     tasks,
@@ -72,6 +73,38 @@ def test_each_condition_is_scored_beside_fp32(found):
     quoted = numbers_sweeps.numbers({"static_transfer.csv": frame})
     mse = frame[(frame.calibrator == "mse") & (frame.granularity == "per_tensor")]
     assert quoted["static.transfer.per_tensor.w8.drop"].value == mse.drop_pp.item()
+
+
+def test_equalization_starts_from_the_network_that_transfer_rounds(
+    found, tmp_path, one_thread
+):
+    """One scale a tensor, to nearest: the same answers."""
+    values = found[1]
+    wanted = values.arrays["predictions"][2]  # per tensor, mse
+    conditions = [
+        {"granularity": "per_tensor", "cure": cure}
+        for cure in ("nearest", "unclamped", "equalized")
+    ]
+    shared = {"dataset": "synthetic", "side": 33, "fitted_images": 90}
+    cured = grid_transfer.equalized(
+        **shared, calibration_images=40, bias_images=8, conditions=conditions
+    )
+    made = tasks.run(cured, Given(tmp_path))
+    told = made.arrays["predictions"]
+    assert told.shape == (2 + 3, 120)
+    assert (told[0] == values.arrays["predictions"][0]).all()
+    assert (told[2] == wanted).all()
+    frame = tables_sweeps.tables([record(cured, made)])["static_equalized.csv"]
+    assert frame.cure.tolist() == ["unclamped", *(c["cure"] for c in conditions)]
+    correct = made.arrays["correct"]
+    for place, row in enumerate(frame.itertuples(), start=1):
+        assert row.drop_pp == paired_drop(correct[0], correct[place], seed=0).value
+    assert frame.weight_bits.tolist() == [32, 8, 8, 8]
+    quoted = numbers_kept.numbers({"static_equalized.csv": frame})
+    assert {key.removeprefix("static.") for key in quoted} == {
+        "equalized.fp32.unclamped.drop",
+        *(f"equalized.per_tensor.{c['cure']}.drop" for c in conditions),
+    }
 
 
 def test_the_head_is_fitted_to_the_minimum_of_a_convex_loss():

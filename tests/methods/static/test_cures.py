@@ -50,6 +50,30 @@ def test_equalized_networks_compute_what_they_did(resnet8):
     )
 
 
+def clamped():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            *(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU6()),
+            *(nn.Conv2d(8, 8, 3, groups=8), nn.ReLU6(), nn.Conv2d(8, 4, 1)),
+        )
+
+
+def test_without_clamps_a_depthwise_chain_can_be_equalized():
+    model = stir(clamped())
+    assert not find_layer_pairs(static.equalize(model))
+    unclamped = static.without_clamps(model)
+    assert isinstance(model[2], nn.ReLU6) and type(unclamped[2]) is nn.ReLU
+    pairs = find_layer_pairs(static.equalize(unclamped))
+    assert [(p.first, p.second) for p in pairs] == [("0", "3"), ("3", "5")]
+    # Alike where nothing reaches 6, not alike where something does.
+    small, large = IMAGES * 1e-3, IMAGES * 1e3
+    assert torch.equal(answers(unclamped, small), answers(model, small))
+    assert not torch.equal(answers(unclamped, large), answers(model, large))
+    with pytest.raises(ValueError, match="Sequential has no module ReLU6"):
+        static.without_clamps(unclamped)
+
+
 def test_a_depthwise_chain_is_equalized_and_computes_what_it_did():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
