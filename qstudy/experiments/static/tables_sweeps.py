@@ -28,10 +28,10 @@ from qstudy.spec import RunRecord
 def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     """static_weights, _calibration, _variance, _sensitivity, _engines, _models, _cures.
 
-    And _transfer and _equalized, of the pretrained network; _work, seconds; those of
-    tables_kept. Beside them _variance_summary (over
-    draws), _ranks (how far two measures of sensitivity order the layers alike),
-    _partial, _depth and _clips. A table whose runs are missing is left out.
+    And _transfer and _equalized, of the pretrained network. Beside them
+    _variance_summary (over draws), _ranks (how far two measures of sensitivity order
+    the layers alike), _partial, _depth, _clips, _work (seconds) and those of
+    tables_kept. A table whose runs are missing is left out.
     """
     of: dict[str, list[RunRecord]] = {}
     for record in records:
