@@ -61,7 +61,7 @@ def pareto(frame: pd.DataFrame) -> Figure:
 
 
 def _panel(axis: Axes, rows: pd.DataFrame) -> None:
-    """One number of threads; numbers beside the marks count the layers kept."""
+    """One number of threads; the layers kept are counted beside the first order."""
     none = rows[rows.order == NONE]
     orders = [o for o in dict.fromkeys(rows.order) if o not in (NONE, EVERY, "fp32")]
     for place, order in enumerate(orders):
@@ -71,6 +71,14 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
             color=SHADES[place],
             marker=MARKS[place],
             label=order.replace("_", " "),
+        )
+    for row in rows[rows.order == orders[0]].itertuples() if orders else ():
+        axis.annotate(
+            f"{row.kept}",
+            (row.ms, row.drop_pp),
+            xytext=(5, 5),
+            textcoords="offset points",
+            fontsize=7,
         )
     alone = {EVERY: ("every layer", "P"), "fp32": ("fastest fp32", "*")}
     for place, (order, (label, mark)) in enumerate(alone.items(), start=len(orders)):
@@ -97,12 +105,3 @@ def _marks(axis: Axes, rows: pd.DataFrame, **looks: str) -> None:
         elinewidth=0.6,
         **looks,
     )
-    for row in rows.itertuples():
-        if row.order not in (NONE, EVERY, "fp32"):
-            axis.annotate(
-                f"{row.kept}",
-                (row.ms, row.drop_pp),
-                xytext=(4, 4),
-                textcoords="offset points",
-                fontsize=7,
-            )

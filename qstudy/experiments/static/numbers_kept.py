@@ -84,11 +84,13 @@ def _pareto(frame: pd.DataFrame) -> dict[str, Number]:
 
 
 def spoken(row: Any) -> str:
-    """A set as prose and figures name it, by its layers where it is small."""
+    """A set as prose and figures name it: one layer by its name."""
     if row.order == "fp32":
         return f"fp32 {row.set.replace('_', ' ')}"
     if row.set in (NONE, EVERY):
         return {NONE: "none kept", EVERY: "every layer kept"}[row.set]
+    if row.kept == 1:
+        return f"{row.layers} kept"
     order = row.set.rpartition("-")[0].replace("_", " ")
     return f"{counted(row.kept, 'layer')} by {order}"
 

@@ -175,7 +175,7 @@ def test_numbers_tell_costs_fronts_and_how_many_sets_beat_fp32():
     assert quoted["static.kept.w4.resolved"].value == 5
     assert quoted["static.kept.w8.resolved"].value == 0
     front = quoted["static.kept.w4.t1.front"]
-    assert front.value == "none kept, then 1 layer by noise, then fp32 compiled"
+    assert front.value == "none kept, then conv1 kept, then fp32 compiled"
     assert len(front.runs) == 2
     assert all(number.runs for number in quoted.values())
 
@@ -185,7 +185,7 @@ def test_the_figure_says_its_front_and_its_text_lies_inside():
     with style.context():
         drawn = figures_kept.pareto(made["static_pareto.csv"])
         drawn.figure.draw_without_rendering()
-    assert "1 layer by noise, 0.80 ms and 3.00 points" in drawn.alt
+    assert "conv1 kept, 0.80 ms and 3.00 points" in drawn.alt
     assert "2 threads: none kept, 0.70 ms and 7.00 points" in drawn.caption
     assert len(drawn.figure.axes) == 2
     whole = drawn.figure.bbox

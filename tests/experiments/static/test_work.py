@@ -57,7 +57,9 @@ def test_every_round_of_every_work_is_timed_after_one_that_is_not(
         return float(next(taken))
 
     monkeypatch.setattr(tasks_work, "_seconds", counted)
-    found = tasks.run(grid_work.smoke(), Drawn(tmp_path)).values
+    few = {"calibration_images": 64, "scored_images": 64, "rounds": 2}
+    spec = grid_work.work(baselines.smoke(), **few, threads=1)
+    found = tasks.run(spec, Drawn(tmp_path)).values
     # The first three are not kept; then 4, 5, 6 and 7, 8, 9 of the three works.
     of = {n: (v.low, v.value, v.high) for n, v in found.items() if n[:2] == "s."}
     assert of == {
