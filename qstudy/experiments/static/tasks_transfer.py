@@ -52,9 +52,7 @@ def equalized(spec: RunSpec, ctx: Context) -> Values:
             before = rounded[granularity, "nearest" if first == "bias" else first]
             few = torch.cat(batches)[: params["bias_images"]].split(64)
             return simulate.fixed(static.correct_biases(before, few))
-        fp32 = model if cure == "nearest" else static.without_clamps(model)
-        if cure == "equalized":
-            fp32 = static.equalize(fp32)
+        fp32 = static.equalize(model) if cure == "equalized" else model
         made = simulate.simulate(fp32, how, calibration=batches).eval()
         rounded[granularity, cure] = made
         return simulate.fixed(made)

@@ -63,9 +63,9 @@ def equalize(
 def without_clamps(model: nn.Module) -> nn.Module:
     """A copy of `model` with a ReLU where it has a ReLU6; another function than before.
 
-    Where activations seldom reach 6 it answers nearly alike (the paper's section 5.1.1,
-    of MobileNetV2), and layers on both sides can be equalized. Only modules are found;
-    ValueError where there is none.
+    Where activations seldom reach 6 it answers nearly alike, and layers on both sides
+    can be equalized; score it first, for where they often do the network is ruined.
+    Only modules are found; ValueError where there is none.
     """
     made = copy.deepcopy(model)
     clamps = [p for p, m in made.named_modules() if isinstance(m, nn.ReLU6)]
