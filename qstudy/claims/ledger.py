@@ -17,9 +17,9 @@ from typing import Any
 import pandas as pd
 
 from qstudy.measure.statistics import FAILS, HOLDS, HOLDS_ABOVE_4, UNDECIDED
+from qstudy.report.absent import NOT_MEASURED
 from qstudy.spec import Number, RunRecord
 
-NOT_MEASURED = "not measured in this tree"
 NOT_TESTABLE = "not testable here"
 VERDICTS = (HOLDS, HOLDS_ABOVE_4, FAILS, UNDECIDED, NOT_TESTABLE, NOT_MEASURED)
 HOLDING = (HOLDS, HOLDS_ABOVE_4)

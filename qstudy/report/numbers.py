@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from qstudy.report.absent import NOT_MEASURED
 from qstudy.spec import Number
 
 PARTS = ("full", "value", "n")
@@ -103,11 +104,14 @@ def format_number(number: Number, part: str = "full") -> str:
     """A number as prose prints it.
 
     full: value, unit and 95 % interval, as in "0.05 pp [-0.07, 0.17]". value: value and
-    unit. n: the sample size. Ratios print as "2.31×"; a verdict is its own text. Raises
-    ValueError for an unknown part and for the n of a number that has none.
+    unit. n: the sample size. Ratios print as "2.31×"; a verdict is its own text, and so
+    are the words for what was not measured, whatever the part. Raises ValueError for an
+    unknown part and for the n of a number that has none.
     """
     if part not in PARTS:
         raise ValueError(f"part {part!r} is not one of {PARTS}")
+    if number.value == NOT_MEASURED:
+        return NOT_MEASURED
     if part == "n":
         if number.n is None:
             raise ValueError("this number has no n: quote its value instead")
@@ -167,6 +171,13 @@ def look_up(numbers: Mapping[str, Number], key: str) -> Number:
         f"number {key!r} is not in numbers.json; "
         f"{told if near else 'there are no numbers in it'}"
     )
+
+
+def measured(numbers: Mapping[str, Number], chapter: str) -> bool:
+    """Whether any number of a chapter is known, quoted or not, that was measured."""
+    quoted = (k for k, number in numbers.items() if number.value != NOT_MEASURED)
+    others = numbers.unquoted if isinstance(numbers, Quoted) else ()
+    return any(key.startswith(f"{chapter}.") for key in (*quoted, *others))
 
 
 def _digits(value: float | int, digits: int) -> str:

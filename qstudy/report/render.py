@@ -37,15 +37,26 @@ class AltTextRenderer(NbElementRenderer):
         return [figure]
 
     def render_markdown(self, data: MimeData) -> list[nodes.Element]:
-        """Markdown as MyST; a table with a caption becomes a labelled table."""
+        """Markdown as MyST; with a caption it becomes a labelled table or figure.
+
+        A figure where it holds no table: what stands in the place of one.
+        """
         children = super().render_markdown(data)
         told = data.output_metadata.get(data.mime_type, {})
         if not told.get("caption"):
             return children
         # A notebook viewer shows the caption as a paragraph; the page has a better way.
-        (table,) = [node for node in children if isinstance(node, nodes.table)]
-        table.insert(0, nodes.title("", "", *self._inline(told["caption"], data)))
+        words = self._inline(told["caption"], data)
+        tables = [node for node in children if isinstance(node, nodes.table)]
+        if not tables:
+            figure = nodes.figure("", *children, nodes.caption("", "", *words))
+            self._label(figure, told, data)
+            return [figure]
+        (table,) = tables
+        table.insert(0, nodes.title("", "", *words))
         self._label(table, told, data)
+        if "csv" not in told:
+            return [table]
         return [table, self._source("All columns", told, data)]
 
     def _inline(self, text: str, data: MimeData) -> list[nodes.Node]:

@@ -13,13 +13,14 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from qstudy.report import figures, listing, numbers, tables
+from qstudy.report.absent import Absent, AbsentFrame
 from qstudy.spec import MODES, canonical_json
 from qstudy.study.tree import StudyError, results_root, work_root
 
@@ -42,15 +43,34 @@ class Chapter:
     # parameters it holds what the mode computes, and nothing published completes it.
     whole: bool = True
 
-    def frame(self, table: str) -> pd.DataFrame:
-        """The whole of a table, for instance "static.csv"."""
+    @cached_property
+    def measured(self) -> bool:
+        """Whether the tree has records of this chapter, by the numbers that it holds.
+
+        What is missing from a tree without numbers is named as a missing file.
+        """
+        try:
+            return numbers.measured(numbers.load(self.tree), self.name)
+        except FileNotFoundError:
+            return True
+
+    def frame(self, table: str) -> pd.DataFrame | AbsentFrame:
+        """The whole of a table, for instance "static.csv".
+
+        Where the tree has no records of the chapter, an AbsentFrame.
+        """
+        if not self.measured:
+            return AbsentFrame()
         return tables.read_csv(self.tree / "tables" / table)
 
-    def table(self, frame: pd.DataFrame, **options: Any) -> Any:
+    def table(self, frame: pd.DataFrame | AbsentFrame, **options: Any) -> Any:
         """`frame` as a table of the page; options as in qstudy.report.tables.show.
 
-        Where the mode computes none of its rows, a line that says so.
+        Where the mode computes none of its rows, or the tree has no records of the
+        chapter, a line that says so.
         """
+        if isinstance(frame, AbsentFrame):
+            return Absent(options["name"], self.name)
         if not self.whole and not len(frame):
             return f"Table {options['name']} {_LEFT_OUT.format(self.mode)}"
         return tables.show(frame, **options)
@@ -58,8 +78,11 @@ class Chapter:
     def figure(self, name: str) -> Any:
         """A figure of the tree, with its alt text and caption.
 
-        Where the mode does not compute what it shows, a line that says so.
+        Where the mode does not compute what it shows, or the tree has no records of
+        the chapter, a line that says so.
         """
+        if not self.measured:
+            return Absent(f"fig-{name.replace('_', '-')}", self.name)
         folder = self.tree / "figures"
         if not self.whole and not (folder / f"{name}.svg").exists():
             return f"Figure {name} {_LEFT_OUT.format(self.mode)}"

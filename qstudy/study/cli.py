@@ -341,6 +341,8 @@ def cite(
     """Say what stands behind a quoted number, and how to cite it."""
     root = results_root(tree or "")
     number = numbers.look_up(numbers.load(root), key)
+    if number.value == numbers.NOT_MEASURED:
+        raise StudyError(f"number {key!r} is {number.value}, {root}")
     runs = provenance.Runs(root, repository() / "results")
     for name, text in provenance.rows(key, number, runs):
         print(f"{name:<9} {text}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +18,7 @@ import pandas as pd
 from qstudy import experiments
 from qstudy.claims import entries, guide
 from qstudy.report import figures, numbers, style, tables
+from qstudy.report.absent import NOT_MEASURED
 from qstudy.report.quotes import quoted_keys
 from qstudy.spec import Number, RunRecord
 from qstudy.study import agreement, cards
@@ -29,6 +30,8 @@ STAMP = ".collected"
 _READ = ("runs", "systems", agreement.FOLDER)
 _WRITTEN = ("tables", "figures", "cards", "numbers.json", numbers.UNQUOTED)
 _LIBRARIES = ("numpy", "pandas", "matplotlib", "mpmath")
+# What the keys of numbers begin with, where it is no chapter: whose records they need.
+_NEEDS = {"guide": "static"}
 
 
 def gather(name: str, *, tree: Store, published: Store | None) -> list[RunRecord]:
@@ -49,7 +52,8 @@ def collect(
     Among the tables is the ledger of claims.
 
     Only numbers that README or a page of the book quotes are written; the keys of the
-    others stand in numbers-unquoted.txt.
+    others stand in numbers-unquoted.txt. Where a chapter has no records, the words "not
+    measured in this tree" stand for each of its numbers that is quoted.
 
     Rows that `tree` lacks are taken over from `published`. `origin`, where given,
     stands in every row: "published" for the published tree itself. Returns, for each
@@ -85,9 +89,12 @@ def collect(
     tables.write_csv(ledger, tree / "tables" / entries.FILE)
     known |= judged | guide.numbers(all_tables)
     # A work tree quotes what was kept with the results that complete it.
-    known |= agreement.numbers(published or tree)
+    agreed = agreement.numbers(published or tree)
     cards.write_cards(store, everything)
     wanted = quoted_keys(repository())
+    without = [name for name, (count, _) in counts.items() if not count]
+    known |= agreed or absent(wanted, ["agreement"])
+    known |= absent(wanted, without)
     quoted = {key: number for key, number in known.items() if key in wanted}
     write_atomically(tree / "numbers.json", numbers.as_json(quoted))
     others = "".join(f"{key}\n" for key in sorted(set(known) - wanted))
@@ -144,6 +151,16 @@ def _digest(parts: Iterator[Path | str]) -> str:
             content = part.read_bytes() if part.exists() else b"absent"
         digest.update(f"{part}\n{len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def absent(keys: Iterable[str], chapters: Container[str]) -> dict[str, Number]:
+    """NOT_MEASURED for each of `keys` that needs records of one of the `chapters`.
+
+    A key of no chapter is left out: it is misspelt, and the book's build names it.
+    """
+    beginnings = {key: key.partition(".")[0] for key in keys}
+    needed = {key: _NEEDS.get(name, name) for key, name in beginnings.items()}
+    return {k: Number(NOT_MEASURED) for k, name in needed.items() if name in chapters}
 
 
 def rewrite_readme(tree: Path) -> None:
