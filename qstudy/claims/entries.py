@@ -13,11 +13,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from qstudy.claims.deck import RESULTS, TYPES
-from qstudy.claims.deck_guide import AGAINST, LEARNED, SELECTION, TABLE
+from qstudy.claims.deck import RESULTS
+from qstudy.claims.deck_guide import SELECTION
+from qstudy.claims.deck_modes import TABLE
+from qstudy.claims.deck_types import TYPES
+from qstudy.claims.deck_versus import AGAINST, LEARNED
 from qstudy.claims.ledger import Claim, Evidence, Finding, judge, judge_control
-from qstudy.claims.papers import ESSER, JACOB, PYTORCH, WHITEPAPER, WU
+from qstudy.claims.papers import JACOB, WHITEPAPER
+from qstudy.claims.papers_esser import ESSER
 from qstudy.claims.papers_static import NAGEL, NVIDIA, WU_SWEEPS
+from qstudy.claims.papers_wu import WU
+from qstudy.claims.posts import PYTORCH
 from qstudy.claims.speed import LARGER
 from qstudy.report.numbers import format_number
 from qstudy.report.tables import read_csv

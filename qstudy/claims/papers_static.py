@@ -10,14 +10,13 @@ from typing import Any
 
 from qstudy.claims import rules
 from qstudy.claims.faults import after
-from qstudy.claims.faults_sweeps import become, other_images, spoiled_setting
+from qstudy.claims.faults.sweeps import become, other_images, spoiled_setting
 from qstudy.claims.ledger import Change, Claim, Control
 from qstudy.claims.rules.sweeps import Setting
+from qstudy.claims.wording import ACROSS, GAIN_RULE
 from qstudy.measure.statistics import FAILS, UNDECIDED
 
-_GAIN_RULE = "holds if the interval of the gain lies above 0, fails if below"
 _ONE_PERCENT = "holds if the upper end of the relative drop is at most 1 %"
-_ACROSS = {UNDECIDED: "The interval reaches across the limit."}
 _NETWORK = "resnet20"
 _CLOSE = {UNDECIDED: "Five thousand images do not resolve the difference at 8 bits."}
 
@@ -70,7 +69,7 @@ WU_SWEEPS = (
         tolerance="holds if the drop's upper end is at most 0.2 points",
         rule=rules.sweep_drop("weights", _NETWORK, _PER_CHANNEL, limit=0.2),
         control=_spoiled("weights", _PER_CHANNEL),
-        explained={FAILS: "Rounding the weights alone costs more.", **_ACROSS},
+        explained={FAILS: "Rounding the weights alone costs more.", **ACROSS},
     ),
     Claim(
         id="wu.calibrators",
@@ -85,7 +84,7 @@ WU_SWEEPS = (
             "activations", _NETWORK, *_THEIRS, limit=1.0, relative=True
         ),
         control=_spoiled("activations", *_THEIRS),
-        explained={FAILS: "None of the four does.", **_ACROSS},
+        explained={FAILS: "None of the four does.", **ACROSS},
     ),
     Claim(
         id="wu.clips_too_much",
@@ -95,7 +94,7 @@ WU_SWEEPS = (
         chapter="static",
         condition="ResNet-20 of the dev stage, held-out images, W8A8, the 99.99 "
         "percentile against the 99.9",
-        tolerance=_GAIN_RULE,
+        tolerance=GAIN_RULE,
         rule=rules.sweep_gain(
             "activations", _NETWORK, _PERCENTILES[99.99], _PERCENTILES[99.9]
         ),
@@ -110,7 +109,7 @@ WU_SWEEPS = (
         chapter="static",
         condition="ResNet-20 of the dev stage, held-out images, W8A8, the search for "
         "the least divergence with the bin of zeros evened out",
-        tolerance=_GAIN_RULE,
+        tolerance=GAIN_RULE,
         rule=rules.sweep_gain("activations", _NETWORK, _ENTROPY, _MAX),
         control=_same("activations", _ENTROPY, _MAX),
         explained={FAILS: "The largest value serves better here.", **_CLOSE},
@@ -130,7 +129,7 @@ WU_SWEEPS = (
         control=_spoiled("activations", _SCALE),
         explained={
             FAILS: "After a ReLU half of the codes then have nothing to stand for.",
-            **_ACROSS,
+            **ACROSS,
         },
     ),
     Claim(
@@ -141,12 +140,12 @@ WU_SWEEPS = (
         chapter="static",
         condition="ResNet-20 of the dev stage, W4A4, six layers by what leaving each "
         "out saves, scored on held-out images that did not rank them",
-        tolerance=_GAIN_RULE,
+        tolerance=GAIN_RULE,
         rule=rules.sweep_gain("partial", _NETWORK, "leave_one_out-6", "0"),
         control=_same("partial", "leave_one_out-6", "0"),
         explained={
             FAILS: "The six layers were chosen on other images, and do not help here.",
-            **_ACROSS,
+            **ACROSS,
         },
     ),
 )
@@ -161,12 +160,12 @@ NAGEL = (
         chapter="static",
         condition="ResNet-20, one 4-bit scale a tensor of weights (the paper: 8 bits, "
         "MobileNets), activations 8 bits",
-        tolerance=_GAIN_RULE,
+        tolerance=GAIN_RULE,
         rule=rules.sweep_gain(
             "cures", _NETWORK, _cure("equalized_bias"), _cure("nearest")
         ),
         control=_same("cures", _cure("equalized_bias"), _cure("nearest")),
-        explained={FAILS: "They lose at least as much here.", **_ACROSS},
+        explained={FAILS: "They lose at least as much here.", **ACROSS},
     ),
     Claim(
         id="nagel.adaround",
@@ -175,10 +174,10 @@ NAGEL = (
         place="abstract",
         chapter="static",
         condition="ResNet-20, one 4-bit scale a tensor of weights, activations 8 bits",
-        tolerance=_GAIN_RULE,
+        tolerance=GAIN_RULE,
         rule=rules.sweep_gain("cures", _NETWORK, _cure("adaround"), _cure("nearest")),
         control=_same("cures", _cure("adaround"), _cure("nearest")),
-        explained={FAILS: "It loses at least as much here.", **_ACROSS},
+        explained={FAILS: "It loses at least as much here.", **ACROSS},
     ),
     Claim(
         id="nagel.four_bits",
@@ -194,7 +193,7 @@ NAGEL = (
             "cures", _NETWORK, _cure("adaround"), limit=1.0, relative=True
         ),
         control=_spoiled("cures", _cure("adaround")),
-        explained={FAILS: "A network this small loses more.", **_ACROSS},
+        explained={FAILS: "A network this small loses more.", **ACROSS},
     ),
 )
 
@@ -219,7 +218,7 @@ NVIDIA = (
             spoiled_setting("variance", "resnet8", _FEW, 0.1),
             become("variance", "resnet8", _FEW, _MANY),
         ),
-        explained={FAILS: "More images save more than that.", **_ACROSS},
+        explained={FAILS: "More images save more than that.", **ACROSS},
     ),
     Claim(
         id="nvidia.one_percent",
@@ -238,6 +237,6 @@ NVIDIA = (
             other_images("activations", _NETWORK),
             become("activations", _NETWORK, _ENTROPY, "fp32"),
         ),
-        explained={FAILS: "The search clips too much here.", **_ACROSS},
+        explained={FAILS: "The search clips too much here.", **ACROSS},
     ),
 )

@@ -11,18 +11,15 @@ from __future__ import annotations
 from typing import Any
 
 from qstudy.claims import faults, rules
-from qstudy.claims.deck import INT8, NAMES, deck
 from qstudy.claims.faults import ratio_of, supposed
 from qstudy.claims.ledger import Claim, Control
+from qstudy.claims.wording import INT8, NAMES, SPEED_RULE, deck
 from qstudy.experiments.speed.grid import CANDIDATES
 from qstudy.measure.statistics import FAILS, UNDECIDED
 
 TABLE = "speed.csv"
 TITLES = {"resnet18": "ResNet-18", "mobilenet_v2": "MobileNetV2"}
 
-_DECK_RULE = (
-    "holds if the interval of the ratio lies above 2 (above 4 is said), fails if below"
-)
 _AGAINST = {
     "eager_fp32": "Called operator by operator, int8 keeps the calls between operators "
     "that fp32 has; only its kernels are faster, and depthwise ones hardly.",
@@ -73,7 +70,7 @@ def _deck(model: str, baseline: str) -> Claim:
         chapter="speed",
         condition=f"{TITLES[model]}, weights from a seed, static int8 of the x86 "
         "engine, one image, two threads",
-        tolerance=_DECK_RULE,
+        tolerance=SPEED_RULE,
         rule=rules.speed(TABLE, INT8, baseline, **setting),
         control=Control(*_fault(baseline, model), _true(baseline, 3.0, setting)),
         explained={FAILS: _AGAINST[baseline], UNDECIDED: _ACROSS},

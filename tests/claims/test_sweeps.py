@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qstudy.claims import entries, faults_sweeps
+from qstudy.claims import entries
+from qstudy.claims.faults import sweeps as faults_sweeps
 from qstudy.claims.ledger import HOLDING, Evidence, judge, judge_control
 from qstudy.claims.rules.sweeps import sweeps
 from qstudy.experiments.static import grid_sweeps

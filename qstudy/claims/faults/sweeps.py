@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from qstudy.claims.faults import SEED, with_arrays
+from qstudy.claims.faults.records import SEED, with_arrays
 from qstudy.claims.ledger import Change, Evidence
 from qstudy.claims.rules.sweeps import Setting, answers, place, sweeps
 
