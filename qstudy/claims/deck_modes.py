@@ -10,6 +10,7 @@ from typing import Any
 
 from qstudy.claims import faults, rules
 from qstudy.claims.deck_guide import case
+from qstudy.claims.faults import supposed
 from qstudy.claims.ledger import Control
 from qstudy.claims.wording import (
     DYNAMIC,
@@ -47,6 +48,43 @@ def _wins_everywhere(evidence: Any) -> Any:
 
 
 TABLE = (
+    deck(
+        MODES,
+        id="deck.modes.dynamic.what",
+        wording="Dynamic quantization computes the range of its data in every call.",
+        chapter="dynamic",
+        condition="torch's and torchao's dynamic Linear kernels on real activations of "
+        "an encoder, against integer arithmetic with the range of each input",
+        tolerance="exact: every result of every kernel",
+        rule=rules.ranges_of_the_call(),
+        control=Control(
+            "one result of a range from elsewhere",
+            supposed("dynamic_kernels.csv", {"differing": 1}, engine="x86"),
+            supposed("dynamic_kernels.csv", {"differing": 0}),
+        ),
+        explained={FAILS: "Some kernel takes its range from elsewhere."},
+    ),
+    deck(
+        MODES,
+        id="deck.modes.static.what",
+        wording="Static quantization limits the range of its data by calibration.",
+        chapter="formulas",
+        condition="ResNet-20 under fbgemm, computed anew from the ranges that "
+        "calibration left, whatever the image",
+        tolerance="exact: every image's logits are equal",
+        rule=rules.same_logits("fbgemm", "float32"),
+        control=Control(
+            "one image with a range of its own",
+            supposed(
+                "integer_network.csv",
+                {"other_logits": 1.0},
+                engine="fbgemm",
+                arithmetic="float32",
+            ),
+            supposed("integer_network.csv", {"other_logits": 0.0}),
+        ),
+        explained={FAILS: "Some logits need more than the ranges to be explained."},
+    ),
     deck(
         MODES,
         id="deck.modes.dynamic.latency",

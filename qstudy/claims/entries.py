@@ -33,7 +33,7 @@ FILE = "claims.csv"
 PREFIX = "ledger."
 GROUPS: Mapping[str, tuple[Claim, ...]] = {
     "The deck: its three results": RESULTS,
-    "Speed on larger networks": LARGER,
+    "Size and speed on larger networks": LARGER,
     "The deck: types of quantization": TYPES,
     "The deck: selection guide": SELECTION,
     "The deck: modes": TABLE,
@@ -49,8 +49,8 @@ GROUPS: Mapping[str, tuple[Claim, ...]] = {
 }
 ALL: tuple[Claim, ...] = tuple(claim for group in GROUPS.values() for claim in group)
 COLUMNS = (
-    *("id", "claim", "source", "chapter", "condition", "tolerance", "figure"),
-    *("verdict", "control", "control_verdict", "origin"),
+    *("claim", "source", "chapter", "condition", "tolerance", "figure", "verdict"),
+    *("control", "control_verdict"),
 )
 
 
@@ -83,12 +83,13 @@ def collect(
 ) -> tuple[pd.DataFrame, dict[str, Number]]:
     """claims.csv of a tree's tables and records, and ledger.* for numbers.json.
 
+    The column `claim` is the identifier, a colon and the claim in our words.
+
     `ledger.claim.<id>` is the verdict, `ledger.figure.<id>` all of its figures as text
     and `ledger.<id>` the figure itself where there is a single one; `ledger.count.*`
     how many claims have which verdict.
     """
     evidence = Evidence(tables, {record.spec.key: record for record in records})
-    origins = {record.spec.key: record.origin for record in records}
     rows, numbers = [], {}
     for claim in claims:
         finding = judge(claim, evidence)
@@ -99,8 +100,7 @@ def collect(
         rejected = judge_control(claim, evidence)
         rows.append(
             {
-                "id": claim.id,
-                "claim": claim.wording,
+                "claim": f"{claim.id}: {claim.wording}",
                 "source": f"{claim.source}, {claim.place}",
                 "chapter": claim.chapter,
                 "condition": claim.condition,
@@ -109,7 +109,6 @@ def collect(
                 "verdict": finding.verdict,
                 "control": control or None,
                 "control_verdict": rejected or None,
-                "origin": _origin(origins.get(key, "") for key in runs),
             }
         )
         name = f"{PREFIX}claim.{claim.id}"
@@ -118,15 +117,6 @@ def collect(
         numbers[f"{PREFIX}figure.{claim.id}"] = Number(shown, runs=runs)
     numbers |= counts(rows)
     return pd.DataFrame(rows, columns=list(COLUMNS)), numbers
-
-
-def _origin(found) -> str | None:
-    """Of several runs the strongest claim that is true of all: published if any is."""
-    origins = set(filter(None, found))
-    for origin in ("published", "from-checkpoint", "regenerated"):
-        if origin in origins:
-            return origin
-    return None
 
 
 def counts(rows: Sequence[Mapping[str, str]]) -> dict[str, Number]:
@@ -150,13 +140,18 @@ def counts(rows: Sequence[Mapping[str, str]]) -> dict[str, Number]:
 
 
 def read(tree: Path) -> pd.DataFrame:
-    """claims.csv of a results tree; FileNotFoundError in one line where it has none."""
+    """claims.csv of a results tree, with the identifiers in a column `id` of their own.
+
+    FileNotFoundError in one line where the tree has none.
+    """
     path = tree / "tables" / FILE
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is missing; 'qstudy collect --tree {tree}' makes it"
         )
-    return read_csv(path)
+    ledger = read_csv(path)
+    named = ledger.claim.str.partition(": ")
+    return ledger.assign(id=named[0], claim=named[2])
 
 
 def as_text(ledger: pd.DataFrame) -> str:

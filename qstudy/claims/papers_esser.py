@@ -28,7 +28,11 @@ def _lsq(bits: int, limit: float, words: str) -> Claim:
         condition=f"ResNet-20 on CIFAR-10, {bits} bits, three seeds",
         tolerance=f"holds if the mean drop's upper end is at most {limit} points",
         rule=rules.qat_drop("lsq", width, limit=limit),
-        control=Control("networks at chance", faults.at_chance("lsq", width)),
+        control=Control(
+            "networks at chance",
+            faults.at_chance("lsq", width),
+            faults.nothing_lost("lsq", width),
+        ),
         explained={
             FAILS: "A network this small, on images this small, has less to spare than "
             "those of the paper.",
@@ -51,7 +55,11 @@ ESSER = (
         condition="ResNet-20 on CIFAR-10, 3 bits, half of the loss from fp32, 3 seeds",
         tolerance="holds if the mean drop's upper end is at most 0.2 points",
         rule=rules.qat_drop("lsq", "w3a3", limit=0.2),
-        control=Control("networks at chance", faults.at_chance("lsq", "w3a3")),
+        control=Control(
+            "networks at chance",
+            faults.at_chance("lsq", "w3a3"),
+            faults.nothing_lost("lsq", "w3a3"),
+        ),
         explained={
             FAILS: "A network this small, on images this small, has less to spare than "
             "those of the paper.",

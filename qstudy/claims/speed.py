@@ -15,7 +15,7 @@ from qstudy.claims.faults import ratio_of, supposed
 from qstudy.claims.ledger import Claim, Control
 from qstudy.claims.wording import INT8, NAMES, SPEED_RULE, deck
 from qstudy.experiments.speed.grid import CANDIDATES
-from qstudy.measure.statistics import FAILS, UNDECIDED
+from qstudy.measure.statistics import FAILS, SIZE_HOLDS, UNDECIDED
 
 TABLE = "speed.csv"
 TITLES = {"resnet18": "ResNet-18", "mobilenet_v2": "MobileNetV2"}
@@ -109,7 +109,27 @@ def _more(
     )
 
 
+def _size(model: str) -> Claim:
+    setting = _setting(model, 2)
+    return deck(
+        "Result of Quantization",
+        id=f"deck.size.{model}",
+        wording="An int8 network needs a quarter of the space.",
+        chapter="speed",
+        condition=f"{TITLES[model]}, static int8 of the x86 engine, each as a file",
+        tolerance="holds if fp32 size over int8 size is at least 3.5",
+        rule=rules.file_ratio(TABLE, INT8, least=SIZE_HOLDS, **setting),
+        control=Control(
+            "an fp32 file passed off as int8",
+            supposed(TABLE, {"size_mib": 40.0}, model=model),
+            supposed(TABLE, {"size_mib": 10.0}, model=model, candidate=INT8),
+        ),
+        explained={FAILS: "What stays in floats weighs too much."},
+    )
+
+
 LARGER = (
+    *(_size(model) for model in TITLES),
     *(_deck(model, baseline) for model in TITLES for baseline in NAMES),
     _more(
         2.0,

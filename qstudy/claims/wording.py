@@ -22,6 +22,7 @@ SPEED_RULE = (
 FASTER_RULE = "holds if the interval of the ratio lies above 1, fails if below"
 DROP_RULE = "holds if the upper end of the drop is at most 1.0 point, fails if above"
 GAIN_RULE = "holds if the interval of the gain lies above 0, fails if below"
+PROMISES = "size at least 3.5, speed above 2, drop at most 1.0, each by its own rule"
 ACROSS = {UNDECIDED: "The interval reaches across the limit."}
 BF16 = (
     "This processor multiplies bfloat16 in hardware. Such a network halves the traffic "

@@ -30,8 +30,6 @@ STAMP = ".collected"
 _READ = ("runs", "systems", agreement.FOLDER)
 _WRITTEN = ("tables", "figures", "cards", "numbers.json", numbers.UNQUOTED)
 _LIBRARIES = ("numpy", "pandas", "matplotlib", "mpmath")
-# What the keys of numbers begin with, where it is no chapter: whose records they need.
-_NEEDS = {"guide": "static"}
 
 
 def gather(name: str, *, tree: Store, published: Store | None) -> list[RunRecord]:
@@ -87,7 +85,7 @@ def collect(
         known |= experiment.numbers(made)
     ledger, judged = entries.collect(all_tables, everything)
     tables.write_csv(ledger, tree / "tables" / entries.FILE)
-    known |= judged | guide.numbers(all_tables)
+    known |= judged | guide.numbers(all_tables, everything)
     # A work tree quotes what was kept with the results that complete it.
     agreed = agreement.numbers(published or tree)
     cards.write_cards(store, everything)
@@ -154,13 +152,13 @@ def _digest(parts: Iterator[Path | str]) -> str:
 
 
 def absent(keys: Iterable[str], chapters: Container[str]) -> dict[str, Number]:
-    """NOT_MEASURED for each of `keys` that needs records of one of the `chapters`.
+    """NOT_MEASURED for each of `keys` that is of one of the `chapters`.
 
     A key of no chapter is left out: it is misspelt, and the book's build names it.
     """
-    beginnings = {key: key.partition(".")[0] for key in keys}
-    needed = {key: _NEEDS.get(name, name) for key, name in beginnings.items()}
-    return {k: Number(NOT_MEASURED) for k, name in needed.items() if name in chapters}
+    return {
+        key: Number(NOT_MEASURED) for key in keys if key.partition(".")[0] in chapters
+    }
 
 
 def rewrite_readme(tree: Path) -> None:

@@ -76,6 +76,14 @@ def frame(folder, pages):
     return chapters
 
 
+def stub(name):
+    """A page that stands for `name` of the book: its labels, and nothing else of it."""
+    (source,) = (ROOT / "chapters").glob(f"{name}.*")
+    text = source.read_text(encoding="utf-8")
+    labels = re.findall(r"^ *\"?(\([\w-]+\)=)", text, re.MULTILINE)
+    return "\n".join([*labels, f"# The page {name}\n"])
+
+
 def build(folder, tree):
     """Build strictly; return whether it worked, the log, and the pages' folder."""
     log = io.StringIO()

@@ -40,8 +40,7 @@ def pages(tmp_path_factory):
     chapters = books.frame(folder, ["index"])
     shutil.copy(books.ROOT / "_toc.yml", folder)
     for name in STUBS:
-        label = "(lstm-choice)=\n" if name == "dynamic" else ""
-        (chapters / f"{name}.md").write_text(f"{label}# The page {name}\n")
+        (chapters / f"{name}.md").write_text(books.stub(name))
     for name in FRAME:
         for source in (books.ROOT / "chapters").glob(f"{name}.*"):
             shutil.copy(source, chapters)

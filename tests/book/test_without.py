@@ -44,10 +44,7 @@ def pages(tree):
         if source.stem in WHOLE:
             target.write_bytes(source.read_bytes())
         else:
-            labels = re.findall(r"^ *\"?(\([\w-]+\)=)", source.read_text(), re.M)
-            told = "".join(f"{label}\n" for label in labels)
-            target = target.with_suffix(".md")
-            target.write_text(f"{told}# The page {source.stem}\n")
+            target.with_suffix(".md").write_text(books.stub(source.stem))
     well, log, built = books.build(folder, tree)
     assert well, log[:200] + log[-3000:]
     return {name: unescape((built / f"{name}.html").read_text()) for name in WHOLE}

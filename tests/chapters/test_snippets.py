@@ -133,6 +133,19 @@ def test_train_your_own_model_with_rounding(batches, network):
         exec(train.replace('convert(net, engine="x86")', "model"), names)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
+def test_bfloat16_in_one_call(batches):
+    text = (repository() / "chapters" / "guide.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {"model": Small(), "images": batches[0]}
+    exec(code, names)
+    expected = names["model"].eval()(batches[0]).detach()
+    assert names["logits"].dtype == torch.float32
+    both = torch.stack([names["logits"].flatten(), expected.flatten()])
+    assert torch.corrcoef(both)[0, 1].item() > 0.99
+    assert not torch.equal(*both)
+
+
 def test_fold_a_network_of_your_own(batches):
     names = {"model": resnet(8)}
     (fold,) = snippets("fusion")

@@ -7,8 +7,11 @@ import sys
 
 import pytest
 
+from qstudy.claims import entries
+from qstudy.report.absent import NOT_MEASURED
 from qstudy.study import cli, runner
 from qstudy.study.store import Store
+from qstudy.study.tree import repository
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def command(monkeypatch, capsys, tmp_path, toys):
 
 COMMANDS = [
     *("plan", "run", "collect", "verify", "publish"),
-    *("data", "doctor", "study", "book", "pdf", "cite", "bench"),
+    *("data", "doctor", "study", "book", "pdf", "cite", "bench", "claims"),
 ]
 
 
@@ -55,6 +58,29 @@ def test_a_number_is_cited_and_an_unknown_key_answered_with_the_nearest(
     code, out, err = command("cite", "toy.net.dorp")
     assert code == 1 and out == "" and err.count("\n") == 1
     assert "the nearest of all known keys (1): toy.net.drop" in err
+
+
+def test_a_number_that_was_not_measured_is_not_cited(command, tmp_path):
+    path = tmp_path / "results" / "numbers.json"
+    path.write_text(json.dumps({"toy.net.drop": {"value": NOT_MEASURED}}))
+    code, out, err = command("cite", "toy.net.drop")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "number 'toy.net.drop' is not measured in this tree" in err
+
+
+def test_a_claim_is_told_and_an_unknown_one_answered_with_the_nearest(
+    command, tmp_path
+):
+    table = repository() / "results" / "tables" / entries.FILE
+    (tmp_path / "results" / "tables").mkdir()
+    shutil.copy(table, tmp_path / "results" / "tables")
+    code, out, _ = command("claims", "deck.size")
+    assert code == 0 and "claim            An int8 network needs a quarter" in out
+    code, out, _ = command("claims")
+    assert code == 0 and len(out.splitlines()) == len(entries.ALL)
+    code, out, err = command("claims", "deck.sise")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "claim 'deck.sise' is not one of" in err and "nearest: deck.size" in err
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -12,12 +12,19 @@ from qstudy.claims.rules.accuracy import (
     text_gain,
 )
 from qstudy.claims.rules.common import STATIC, both
-from qstudy.claims.rules.cost import dynamic_size, falls_with_batch, speed, static_size
+from qstudy.claims.rules.cost import (
+    dynamic_size,
+    falls_with_batch,
+    file_ratio,
+    speed,
+    static_size,
+)
 from qstudy.claims.rules.exact import (
     asymmetric,
     code_of,
     data_read,
     float_activations,
+    ranges_of_the_call,
     same_code,
     same_logits,
 )
@@ -29,12 +36,21 @@ from qstudy.claims.rules.sweeps import (
     sweep_gain,
     width,
 )
-from qstudy.claims.rules.training import ablation, qat_drop, qat_gain, trained
+from qstudy.claims.rules.training import (
+    ablation,
+    adds_little,
+    as_simulated,
+    qat_drop,
+    qat_gain,
+    trained,
+)
 
 __all__ = [
     "STATIC",
     "Rule",
     "ablation",
+    "adds_little",
+    "as_simulated",
     "asymmetric",
     "best_at_a_size",
     "between",
@@ -43,6 +59,7 @@ __all__ = [
     "data_read",
     "dynamic_size",
     "falls_with_batch",
+    "file_ratio",
     "float_activations",
     "folded_per_tensor",
     "images_enough",
@@ -50,6 +67,7 @@ __all__ = [
     "perplexity_rise",
     "qat_drop",
     "qat_gain",
+    "ranges_of_the_call",
     "same_code",
     "same_logits",
     "smaller_loses_more",

@@ -45,6 +45,21 @@ def dynamic_size(model: str, *, form: str, least: float) -> Rule:
     return rule
 
 
+def file_ratio(table: str, candidate: str, *, least: float, **setting: Any) -> Rule:
+    """The file of eager fp32 is at least `least` times that of the candidate."""
+
+    def rule(evidence: Evidence) -> Finding:
+        fp32, other = (
+            evidence.row(table, candidate=name, **setting)
+            for name in ("fp32:eager", candidate)
+        )
+        ratio = fp32.size_mib / other.size_mib
+        number = Number(ratio, "×", 2, runs=columns.runs(other))
+        return Finding(HOLDS if ratio >= least else FAILS, (("", number),))
+
+    return rule
+
+
 def timed_row(
     evidence: Evidence, table: str, candidate: str, baseline: str, **setting: Any
 ) -> pd.Series:

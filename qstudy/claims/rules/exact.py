@@ -50,6 +50,22 @@ def float_activations() -> Rule:
     return rule
 
 
+def ranges_of_the_call() -> Rule:
+    """Every dynamic kernel's results are those of the range of its own input.
+
+    By this study's integer arithmetic, which takes the range from each input anew.
+    """
+
+    def rule(evidence: Evidence) -> Finding:
+        rows = evidence.rows("dynamic_kernels.csv")
+        other = int((rows.differing > 0).sum())
+        number = Number(other, "", 0, n=len(rows), runs=columns.runs(rows))
+        label = f"kernels with other results, of {len(rows)}"
+        return Finding(HOLDS if other == 0 else FAILS, ((label, number),))
+
+    return rule
+
+
 def same_logits(engine: str, arithmetic: str) -> Rule:
     """8-bit codes of weights and activations alone give the engine's very logits."""
 

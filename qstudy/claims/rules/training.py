@@ -5,6 +5,7 @@ from __future__ import annotations
 from qstudy.claims.ledger import Evidence, Finding, NotMeasured, Rule
 from qstudy.claims.rules.accuracy import paired
 from qstudy.claims.rules.common import above, at_most, quoted
+from qstudy.experiments import columns
 from qstudy.measure import statistics
 from qstudy.spec import RunRecord
 
@@ -70,6 +71,43 @@ def qat_drop(method: str, width: str, *, limit: float) -> Rule:
         mean = statistics.t_interval(drops)
         runs = tuple(r[s].spec.key for s in seeds for r in (base, found))
         number = quoted(mean, "pp", 2, runs)
+        return Finding(at_most(mean.low, mean.high, limit), (("", number),))
+
+    return rule
+
+
+def adds_little(method: str, over: str, *, width: str, limit: float) -> Rule:
+    """Networks by `method` are at most `limit` points ahead of those by `over`.
+
+    By per-seed differences.
+    """
+
+    def rule(evidence: Evidence) -> Finding:
+        first, second = (trained(evidence, name, width) for name in (method, over))
+        seeds = sorted(first.keys() & second.keys())
+        gains = [paired(first[s], second[s]).value for s in seeds]
+        mean = statistics.t_interval(gains)
+        runs = tuple(r[s].spec.key for s in seeds for r in (second, first))
+        number = quoted(mean, "pp", 2, runs)
+        return Finding(at_most(mean.low, mean.high, limit), (("", number),))
+
+    return rule
+
+
+def as_simulated(form: str, *, width: str, limit: float) -> Rule:
+    """Trained with simulated rounding, networks lose at most `limit` points in codes.
+
+    By per-seed differences of top-1 on as many images as were scored in both.
+    """
+
+    def rule(evidence: Evidence) -> Finding:
+        where = {"model": "resnet20", "width": width, "form": form}
+        rows = evidence.rows("qat_gap.csv", **where)
+        rows = rows[rows.n == rows.n.max()].sort_values("seed")
+        if len(rows) < 2:
+            raise NotMeasured(f"qat_gap.csv: {where} of two seeds")
+        mean = statistics.t_interval((rows.simulated_top1 - rows.top1).tolist())
+        number = quoted(mean, "pp", 2, columns.runs(rows))
         return Finding(at_most(mean.low, mean.high, limit), (("", number),))
 
     return rule
