@@ -9,6 +9,7 @@ built with -W.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from qstudy.report.sphinx_nodes import (
 from qstudy.spec import Number
 
 _logger = logging.getLogger(__name__)
+_CARD = re.compile(r"```\{include\} (\.\./results/cards/\S+)\n```\n*")
 
 
 def results_tree(source: Path) -> Path:
@@ -86,6 +88,14 @@ class CsvRole(SphinxRole):
         )
         link += nodes.literal(self.rawtext, Path(self.text).name, classes=["download"])
         return [link], []
+
+
+def leave_out_cards(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Drop a network's card where `collect` wrote none, for want of its record."""
+    folder = Path(app.env.doc2path(docname)).parent
+    source[0] = _CARD.sub(
+        lambda card: card[0] if (folder / card[1]).exists() else "", source[0]
+    )
 
 
 def require_alt_text(app: Sphinx, doctree: nodes.document) -> None:
@@ -170,6 +180,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("q", NumberRole(known, runs))
     app.add_role("csv", CsvRole(tree))
     app.connect("env-before-read-docs", declare_parallel)
+    app.connect("source-read", leave_out_cards)
     app.connect("doctree-read", keep_together)
     app.connect("doctree-read", require_alt_text)
     app.connect("doctree-read", add_citation)

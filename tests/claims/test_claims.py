@@ -558,6 +558,50 @@ def test_readme_and_front_page_show_the_same_rows_of_the_ledger():
         assert known[f"ledger.figure.{name}"].value == ledger[name].figure
 
 
+def rows_of(page, heading):
+    """The rows of the first table under a heading of a page, its header left out."""
+    text = page.split(f"## {heading}\n", 1)[1]
+    return re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)[0].splitlines()[2:]
+
+
+def page_of(name):
+    return (repository() / "chapters" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_the_front_page_begins_with_the_decision_and_ends_in_who_reads_what():
+    front = page_of("index")
+    assert re.findall(r"^## (.*)$", front, re.MULTILINE) == [
+        "Which method, in one table",
+        "Findings at a glance",
+        "Who should read what",
+    ]
+    for row in rows_of(front, "Which method, in one table"):
+        assert "{q}`" in row and re.search(r"\| \[\w+\]\(#[\w-]+\) \|$", row), row
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["From the network to a method", "From the data and the time at hand"],
+)
+def test_each_arrow_of_the_guide_has_its_number_and_a_link(heading):
+    rows = rows_of(page_of("guide"), heading)
+    assert len(rows) >= 6
+    for row in rows:
+        assert "{q}`" in row or NOT_TESTABLE in row, row
+        assert re.search(r"\]\((#[\w-]+|migration)\) \|$", row), row
+
+
+def test_newcomers_questions_are_answered_from_numbers():
+    guide_page = page_of("guide").split("## Questions that newcomers ask\n")[1]
+    _, *answers = re.split(r"^### ", guide_page, flags=re.MULTILINE)
+    assert len(answers) == 5
+    for words, answer in zip(
+        ("LSTM", "4 bits", "slower", "my own model", "number X"), answers, strict=True
+    ):
+        assert words in answer.splitlines()[0]
+        assert "{q}`" in answer or "qstudy cite" in answer, words
+
+
 def test_pages_of_the_guide_are_in_the_book():
     toc = yaml.safe_load((repository() / "_toc.yml").read_text())
     files = {c["file"] for part in toc["parts"] for c in part["chapters"]}

@@ -1,9 +1,12 @@
 """What stands in the place of a number, a figure or a table that was not measured."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from qstudy.report import numbers
 from qstudy.report.absent import NOT_MEASURED, Absent, AbsentFrame
+from qstudy.report.sphinx_ext import leave_out_cards
 from qstudy.spec import Number
 from qstudy.study.collect import absent
 
@@ -55,3 +58,15 @@ def test_whatever_a_cell_makes_of_a_missing_table_is_missing():
     assert dict.fromkeys(wide, 2) == {} and str(wide.lo) == "–"
     with pytest.raises(AttributeError):
         wide._repr_html_()
+
+
+def test_a_card_that_was_not_written_is_left_out_of_its_page(tmp_path):
+    for name in ("chapters", "results/cards"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "results/cards/there.md").write_text("## there\n")
+    page = "# Networks\n\n```{include} ../results/cards/%s.md\n```\n\nEnd.\n"
+    environment = SimpleNamespace(doc2path=lambda name: tmp_path / f"{name}.md")
+    for name, left in (("there", page % "there"), ("gone", "# Networks\n\nEnd.\n")):
+        source = [page % name]
+        leave_out_cards(SimpleNamespace(env=environment), "chapters/networks", source)
+        assert source == [left]
