@@ -22,7 +22,7 @@ from qstudy.claims.ledger import HOLDING, NOT_MEASURED, NOT_TESTABLE, Claim
 from qstudy.report.sphinx_ext import results_tree
 
 _logger = logging.getLogger(__name__)
-HEADER = ("Claim", "Judged by", "Found", "Verdict", "Planted fault, and its verdict")
+HEADER = ("Claim", "Verdict", "Found", "Judged by", "Planted fault, and its verdict")
 
 
 def group_table(ledger: pd.DataFrame, group: str) -> list[str]:
@@ -39,7 +39,7 @@ def group_table(ledger: pd.DataFrame, group: str) -> list[str]:
         what = f"{claim.wording} {{cite}}`{claim.source}`, {claim.place}. `{claim.id}`"
         judged = f"{claim.condition}; {claim.tolerance} ([]({claim.chapter}))"
         control = f"{_text(row.control)}: {_text(row.control_verdict)}"
-        lines.append([what, _judged(claim, judged), _text(row.figure), row.verdict])
+        lines.append([what, row.verdict, _text(row.figure), _judged(claim, judged)])
         lines[-1].append("–" if pd.isna(row.control) else control)
     return [f"| {' | '.join(line)} |" for line in lines]
 
