@@ -22,7 +22,7 @@ from qstudy.claims.ledger import HOLDING, NOT_MEASURED, NOT_TESTABLE, Claim
 from qstudy.report.sphinx_ext import results_tree
 
 _logger = logging.getLogger(__name__)
-HEADER = ("Claim", "Verdict", "Found", "Judged by", "Planted fault, and its verdict")
+HEADER = ("Claim, and how it is judged", "Verdict", "Found", "Planted fault")
 
 
 def group_table(ledger: pd.DataFrame, group: str) -> list[str]:
@@ -36,20 +36,19 @@ def group_table(ledger: pd.DataFrame, group: str) -> list[str]:
     lines = [HEADER, [":---"] * len(HEADER)]
     for claim in entries.GROUPS[group]:
         row = rows[claim.id]
-        what = f"{claim.wording} {{cite}}`{claim.source}`, {claim.place}. `{claim.id}`"
-        judged = f"{claim.condition}; {claim.tolerance} ([]({claim.chapter}))"
+        what = f"**{claim.wording}** {{cite}}`{claim.source}`, {claim.place}; "
+        what += f"`{claim.id}`. {_judged(claim)}"
         control = f"{_text(row.control)}: {_text(row.control_verdict)}"
-        lines.append([what, row.verdict, _text(row.figure), _judged(claim, judged)])
-        lines[-1].append("–" if pd.isna(row.control) else control)
+        planted = "–" if pd.isna(row.control) else control
+        lines.append([what, row.verdict, _text(row.figure), planted])
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _judged(claim: Claim, text: str) -> str:
-    """Condition and rule with a link to the chapter, where the book has it yet."""
+def _judged(claim: Claim) -> str:
+    """Condition and rule, with a link to the chapter; nothing without a rule."""
     if claim.rule is None:
-        return "–"
-    written = Path(__file__).parents[2] / "chapters" / f"{claim.chapter}.ipynb"
-    return text if written.exists() else text.rpartition(" (")[0]
+        return ""
+    return f"Judged on {claim.condition}: {claim.tolerance} ([]({claim.chapter}))."
 
 
 def explained(ledger: pd.DataFrame, *, verdicts: tuple[str, ...]) -> list[str]:
