@@ -57,11 +57,13 @@ class Chapter:
     def frame(self, table: str) -> pd.DataFrame | AbsentFrame:
         """The whole of a table, for instance "static.csv".
 
-        Where the tree has no records of the chapter, an AbsentFrame.
+        Where the tree has no records of the chapter, or a mode with a reader's own
+        parameters computes nothing of the table, an AbsentFrame.
         """
-        if not self.measured:
+        path = self.tree / "tables" / table
+        if not self.measured or (not self.whole and not path.exists()):
             return AbsentFrame()
-        return tables.read_csv(self.tree / "tables" / table)
+        return tables.read_csv(path)
 
     def table(self, frame: pd.DataFrame | AbsentFrame, **options: Any) -> Any:
         """`frame` as a table of the page; options as in qstudy.report.tables.show.
@@ -69,7 +71,7 @@ class Chapter:
         Where the mode computes none of its rows, or the tree has no records of the
         chapter, a line that says so.
         """
-        if isinstance(frame, AbsentFrame):
+        if isinstance(frame, AbsentFrame) and self.whole:
             return Absent(options["name"], self.name)
         if not self.whole and not len(frame):
             return f"Table {options['name']} {_LEFT_OUT.format(self.mode)}"

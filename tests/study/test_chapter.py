@@ -119,6 +119,10 @@ def test_what_a_changed_chapter_lacks_is_named_and_stops_nothing(trees):
     none = own.frame("toy.csv").iloc[:0]
     assert "tab-x needs runs that mode" in own.table(none, name="tab-x")
     assert "toy_none needs runs that mode 'quick' leaves out" in own.figure("toy_none")
+    rest = own.frame("toy_sweeps.csv")
+    best = rest[rest.bits == 4].sort_values("drop").iloc[0]
+    said = own.table(rest, name="tab-y", caption=f"The best costs {best.drop:.2f} pp.")
+    assert "tab-y needs runs that mode 'quick' leaves out" in said
     with pytest.raises(FileNotFoundError, match="toy_none"):
         qstudy.chapter("toy", {"mode": "smoke"}).figure("toy_none")
 
