@@ -228,5 +228,27 @@ def test_ci_without_a_browser_says_so_and_tests_all_the_same(run_ci, programs):
     assert done.stdout.splitlines()[-1] == "make test"
 
 
+def test_ci_takes_the_snakemake_that_is_there(run_ci):
+    done = run_ci(snakemake="exit 0", python3="exit 1")
+    assert "snakemake --version is installed" in done.stdout
+    assert "python3" not in done.stdout
+
+
+def test_ci_without_snakemake_says_so_and_tests_all_the_same(run_ci):
+    for programs in ({}, {"python3": "exit 1"}, {"python3": "", "timeout": "exit 124"}):
+        done = run_ci(chromium="exit 0", **programs)
+        assert done.returncode == 0
+        assert "could not install Snakemake" in done.stdout
+        assert done.stdout.splitlines()[-1] == "make test"
+
+
+def test_ci_installs_snakemake_apart_from_the_studys_packages(run_ci):
+    done = run_ci(chromium="exit 0", python3="", timeout="")
+    made = re.search(r"^python3 -m venv (\S+)$", done.stdout, re.MULTILINE)[1]
+    assert f"timeout 180 {made}/bin/pip " in done.stdout
+    assert not made.endswith(".venv")
+    assert done.stdout.splitlines()[-1] == "make test"
+
+
 def test_ci_fails_when_the_tests_fail(run_ci):
     assert run_ci(chromium="exit 0", make="exit 2").returncode == 2

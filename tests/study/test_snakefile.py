@@ -19,10 +19,14 @@ from qstudy.study.tree import repository
 
 ROOT = repository()
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
-SNAKEMAKE = os.environ.get("QSTUDY_SNAKEMAKE") or shutil.which("snakemake")
-EXPERIMENT = "formulas"
+# That of the extra lies beside this Python, which need not be on the PATH.
+PLACES = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
+SNAKEMAKE = shutil.which("snakemake", path=os.pathsep.join(PLACES))
+EXPERIMENT = "fusion"  # small runs of one parent, two of which need all cores
 needed = pytest.mark.skipif(
-    not SNAKEMAKE, reason="no snakemake here: pip install -e '.[cluster]'"
+    not SNAKEMAKE,
+    reason="no snakemake here: .venv/bin/pip install -e '.[cluster]', or put one of "
+    "another environment on the PATH",
 )
 
 
