@@ -66,6 +66,14 @@ HEADERS: Mapping[str, str] = {
     "machine": "Machine",
 }
 
+# Columns that say what was set. One that says the same in each row is told once.
+SETTINGS = (
+    *("model", "dataset", "stage", "split", "engine", "precision", "width"),
+    *("weight_bits", "activation_bits", "granularity", "calibrator", "expected"),
+    *("seed", "draw", "n", "epochs", "batch", "threads"),
+)
+FEWEST_ROWS = 4  # of a table from which such a column is taken
+
 _KEYS = {"run": str, "baseline_run": str}
 # Digits after the point, by the unit that a column's name tells: in files, on pages.
 # Files keep what the measurement can resolve and drop what only the last bit decides.
@@ -172,7 +180,8 @@ def show(
 
     `columns` are at most 7 names, or names with their headers (unit in brackets); names
     alone take the house's headers. A column whose interval stands in the frame is
-    printed with it. Rows taken over from the published results carry † where others
+    printed with it. A setting that is the same in all of FEWEST_ROWS rows or more goes
+    into the caption. Rows taken over from the published results carry † where others
     do not, and the caption says so. `name` is the label for references, `csv` the file
     of tables/ that holds all columns. `digits` overrides the digits after the point of
     float columns.
@@ -191,6 +200,11 @@ def show(
         header: _column(frame, column, (digits or {}).get(column))
         for column, header in headers.items()
     }
+    same = [c for c in _same_everywhere(frame, headers, cells) if c not in (best or {})]
+    if same:
+        told = ", ".join(f"{headers[c]} {cells.pop(headers[c])[0]}" for c in same)
+        headers = {c: header for c, header in headers.items() if c not in same}
+        caption += f" In all rows: {told}."
     taken = taken_over(frame)
     if taken.any():
         first = next(iter(cells))
@@ -215,6 +229,16 @@ def show(
     lines = [list(cells), rules, *rows]
     markdown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return PageTable(markdown, plain, caption, name, csv)
+
+
+def _same_everywhere(
+    frame: pd.DataFrame, headers: Mapping[str, str], cells: Mapping[str, list[str]]
+) -> list[str]:
+    """The settings that every row repeats; never all columns, and of no short table."""
+    if len(frame) < FEWEST_ROWS:
+        return []
+    found = [c for c in headers if c in SETTINGS and len(set(cells[headers[c]])) == 1]
+    return found if len(found) < len(headers) else []
 
 
 def taken_over(frame: pd.DataFrame) -> pd.Series:

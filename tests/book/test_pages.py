@@ -1,5 +1,6 @@
 """The book's own pages build strictly, whatever the numbers say."""
 
+import ast
 import json
 import re
 import shutil
@@ -129,6 +130,32 @@ def test_cells_that_only_show_something_are_folded():
             if cell.cell_type == "code" and shows:
                 tags = set(cell.metadata.get("tags", []))
                 assert tags & {"hide-input", "remove-input"}, cell.id
+
+
+def table_calls():
+    """Each call of study.table in the notebooks: the notebook, and its keywords."""
+    for path in sorted((books.ROOT / "chapters").glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type != "code" or "study.table(" not in cell.source:
+                continue
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == (
+                    "study.table"
+                ):
+                    yield path.name, {k.arg: k.value for k in node.keywords}
+
+
+def test_the_caption_of_a_table_has_its_answer_from_the_table():
+    found = list(table_calls())
+    assert len(found) > 30
+    silent = [
+        (name, ast.literal_eval(given["name"]))
+        for name, given in found
+        if not any(
+            isinstance(n, ast.FormattedValue) for n in ast.walk(given["caption"])
+        )
+    ]
+    assert silent == []
 
 
 def test_a_picture_is_the_first_thing_that_a_chapter_shows():

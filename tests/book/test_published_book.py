@@ -6,11 +6,13 @@ from html import unescape
 
 import pytest
 
+from qstudy.report import tables
 from qstudy.study import book, notebooks
 from qstudy.study.tree import repository
 from tests.book import books, browser
 
 RESULTS = repository() / "results"
+MOST_ROWS = 36  # of a table on a page; the file behind it has them all
 CHAPTERS = ("fusion", "formulas", "dynamic", "static", "qat", "lsq", "speed")
 
 
@@ -39,6 +41,30 @@ def test_every_page_names_its_numbers_and_loads_nothing_from_elsewhere(html):
         # The package's own pages tell of the role.
         assert "{q}" not in text or page.name.startswith("api"), page.name
         assert not books.foreign(text), page.name
+
+
+def rows_of(page):
+    """The cells of each row of each table of a chapter, as text, by the table's id."""
+    for name, table in re.findall(r'<table[^>]*id="(tab-[^"]*)">(.*?)</table>', page):
+        rows = re.findall(r"<tr[^>]*>(.*?)</tr>", table)
+        yield (
+            name,
+            [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows if "<td" in row],
+        )
+
+
+@pytest.mark.parametrize("name", notebooks.chapters())
+def test_no_table_is_long_or_repeats_a_setting_in_each_row(html, name):
+    page = (html / "chapters" / f"{name}.html").read_text(encoding="utf-8")
+    found = list(rows_of(page.replace("\n", " ")))
+    assert found
+    for table, rows in found:
+        assert 0 < len(rows) <= MOST_ROWS, table
+        if len(rows) >= tables.FEWEST_ROWS:
+            for column in zip(*rows, strict=True):
+                # A result that never differs is the answer: 0.
+                told = {re.sub(r"<[^>]*>", "", cell).strip() for cell in column}
+                assert len(told) > 1 or told <= {"0", ""}, (table, told)
 
 
 def test_the_source_of_a_page_is_the_notebook_as_it_was_written(html):

@@ -130,6 +130,36 @@ def test_a_wrong_call_says_so_in_one_line(options, message):
     assert "\n" not in str(raised.value)
 
 
+def same(rows, **columns):
+    frame = pd.DataFrame({"model": ["resnet20"] * rows, "differing": [0] * rows})
+    frame["seed"] = range(rows)
+    return tables.show(
+        frame.assign(**columns),
+        columns=["model", "seed", "differing"],
+        caption="None differs.",
+        name="tab-t",
+        csv="t.csv",
+    )
+
+
+def test_a_setting_that_all_rows_repeat_is_told_once():
+    table = same(4)
+    assert table.markdown.splitlines()[0] == "| Seed | Differing |"
+    assert table.caption == "None differs. In all rows: Network resnet20."
+    # A result stays, though all rows have the same; so does what a few rows repeat.
+    assert same(3).markdown.splitlines()[0] == "| Network | Seed | Differing |"
+    assert same(3).caption == "None differs."
+    assert "Network" in same(4, model=["a", "a", "a", "b"]).markdown
+
+
+def test_a_table_of_nothing_but_the_same_settings_stays_whole():
+    frame = pd.DataFrame({"model": ["resnet20"] * 4, "seed": [0] * 4})
+    table = tables.show(
+        frame, columns=["model", "seed"], caption="All.", name="tab-t", csv="t.csv"
+    )
+    assert table.markdown.splitlines()[0] == "| Network | Seed |"
+
+
 def test_a_table_without_rows_is_an_error():
     with pytest.raises(ValueError, match="has no rows"):
         tables.show(FRAME[FRAME.top1 > 100], columns=["top1"], **SHOWN)
