@@ -151,6 +151,7 @@
   const SVG = "http://www.w3.org/2000/svg";
   const WIDTHS = [320, 720]; // of the picture, in its own units: those of the page
   const EDGE = 24;
+  const WIDEST = 20; // the name of a code, in units of the picture
   const DENSEST = 80; // more codes than this are drawn as a band, not as ticks
 
   function decode(base64) {
@@ -198,6 +199,7 @@
       field("source").append(option);
     }
     let last = null; // what is drawn now: invalid input leaves it
+    let view = null; // the part of the line that the picture shows
 
     function read() {
       const layer = layers.get(field("source").value);
@@ -296,8 +298,10 @@
       let from = Math.min(ends[0], range[0], seen[0], x);
       let to = Math.max(ends[1], range[1], seen[1], x);
       const margin = (to - from) * 0.04;
+      const inner = [from, to];
       [from, to] = [from - margin, to + margin];
       const width = Math.min(Math.max(picture.clientWidth, WIDTHS[0]), WIDTHS[1]);
+      view = { from, to, inner, width };
       const at = (value) => EDGE + ((value - from) / (to - from)) * (width - 2 * EDGE);
       const line = layer ? 150 : 50;
       picture.setAttribute("viewBox", `0 0 ${width} ${line + 60}`);
@@ -314,6 +318,8 @@
       draw("line", { class: "x-axis", x1: EDGE, x2: width - EDGE, y1: line, y2: line },
            picture);
       const levels = codes.high - codes.low + 1;
+      const apart = at(chosen.scale) - at(0); // two codes, and then their names
+      const named = Math.ceil(WIDEST / apart);
       if (levels <= DENSEST) {
         for (let c = codes.low; c <= codes.high; c++) {
           const place = at(dequantize(c, chosen));
@@ -321,7 +327,7 @@
           draw("line", { class: zero ? "x-zero" : "x-tick", x1: place, x2: place,
                          y1: line - (zero ? 14 : 8), y2: line + (zero ? 14 : 8) },
                picture);
-          if (levels <= 16) {
+          if (levels <= 16 && (c - codes.low) % named === 0) {
             draw("text", { class: "x-code", x: place, y: line + 26 }, picture, shown(c));
           }
         }
@@ -388,6 +394,22 @@
       field("x").value = String(f32(last.x + way * step));
       update();
     });
+    // A finger or the mouse on the picture puts x where it is.
+    function point(event) {
+      if (!last || !event.buttons) return;
+      const box = picture.getBoundingClientRect();
+      const place = ((event.clientX - box.left) / box.width) * view.width;
+      const share = (place - EDGE) / (view.width - 2 * EDGE);
+      const value = view.from + share * (view.to - view.from);
+      const inside = Math.min(Math.max(value, view.inner[0]), view.inner[1]);
+      field("x").value = String(Number(inside.toPrecision(4)));
+      update();
+    }
+    picture.addEventListener("pointerdown", (event) => {
+      picture.setPointerCapture(event.pointerId);
+      point(event);
+    });
+    picture.addEventListener("pointermove", point);
     window.addEventListener("resize", () => last && render(last));
     update();
     return { state: () => last, update };

@@ -12,16 +12,20 @@ needed = pytest.mark.skipif(
 )
 
 
+OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--disable-quic", "--host-resolver-rules=MAP * ~NOTFOUND"),
+)
+
+
 def rendered(page, profile, *, milliseconds=15000, width=1200):
     """The document of the file `page` after its scripts ran; `profile` is a folder."""
     done = subprocess.run(
         [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"),
-            *("--no-first-run", "--disable-background-networking"),
-            *("--disable-component-update", "--disable-sync", "--disable-quic"),
+            *(CHROMIUM, *OPTIONS),
             f"--user-data-dir={os.fspath(profile)}",
             f"--window-size={width},900",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
             *(f"--virtual-time-budget={milliseconds}", "--dump-dom", page.as_uri()),
         ],
         capture_output=True,

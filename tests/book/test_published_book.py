@@ -7,21 +7,13 @@ from html import unescape
 import pytest
 
 from qstudy.report import tables
-from qstudy.study import book, notebooks
+from qstudy.study import notebooks
 from qstudy.study.tree import repository
 from tests.book import books, browser
 
 RESULTS = repository() / "results"
 MOST_ROWS = 36  # of a table on a page; the file behind it has them all
 CHAPTERS = ("fusion", "formulas", "dynamic", "static", "qat", "lsq", "speed")
-
-
-@pytest.fixture(scope="module")
-def html(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("book")
-    with open(folder / "log", "w") as log:
-        front = book.build(RESULTS, folder, log=log)
-    return front.parent
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
