@@ -62,7 +62,7 @@ def test_a_finger_opens_numbers_and_cells_and_moves_tables(html, tmp_path):
         page.tap(f"{FOLDED} > summary")
         page.until(f"document.querySelector({FOLDED!r}).open")
         page.show(html / "chapters" / "index.html", width=PHONE)
-        page.swipe(WIDE, (0.8, 0.2), 0.1)
+        page.swipe(f"{WIDE} thead", (0.5, 0.1))
         page.until(f"{LEFT} > 20")
 
 
