@@ -141,6 +141,21 @@ def cost_spec(model: str, *, threads: int, **quicker: Any) -> RunSpec:
     return RunSpec(experiment=NAME, version=VERSION, params=params)
 
 
+def memory_spec(model: str, **quicker: Any) -> RunSpec:
+    """The memory of the same candidates, a few steps each."""
+    params = {
+        "task": "memory",
+        "model": model,
+        "width": "w2a2",
+        "candidates": list(CANDIDATES),
+        "batch": FINE_TUNING["batch"],
+        "threads": 2,
+        "steps": 5,
+        **quicker,
+    }
+    return RunSpec(experiment=NAME, version=VERSION, params=params)
+
+
 def core() -> list[RunSpec]:
     """Each seed of ResNet-20 at each width, the steps held against other steps."""
     return [
@@ -177,8 +192,13 @@ def checkpoints() -> list[RunSpec]:
 
 
 def rerun() -> list[RunSpec]:
-    """What a quick run computes again: each packed file, on the first test images."""
+    """Each packed file, scored again on the first test images."""
     return [evaluate_spec(spec, "lsq", first=FEW) for spec in trained()]
+
+
+def quick() -> list[RunSpec]:
+    """What a quick run computes again: the files, and an epoch of training."""
+    return [*rerun(), ratios()[0]]
 
 
 def references() -> list[RunSpec]:
@@ -201,10 +221,10 @@ def references() -> list[RunSpec]:
 
 
 def side() -> list[RunSpec]:
-    """ResNet-8 from dev, one thing changed at a time, and the ratio of its updates."""
+    """ResNet-8 from dev, one thing changed at a time."""
     dev = baselines.dev("resnet8")
     short = {"epochs": ABLATION_EPOCHS}
-    varied = [
+    return [
         lsq_spec(
             dev,
             "w2a2",
@@ -216,7 +236,11 @@ def side() -> list[RunSpec]:
         for name, changed in ABLATION.items()
         for seed in ABLATION_SEEDS
     ]
-    return [*varied, *(ratio_spec(dev, how) for how in RATIOS)]
+
+
+def ratios() -> list[RunSpec]:
+    """ResNet-8 from dev, one epoch: R by what scales the gradient of a step."""
+    return [ratio_spec(baselines.dev("resnet8"), how) for how in RATIOS]
 
 
 def integers_spec(
@@ -265,12 +289,13 @@ def recipe_trials() -> list[RunSpec]:
 
 
 def costs() -> list[RunSpec]:
-    """A training step of ResNet-20, on one thread and on two."""
-    return [cost_spec("resnet20", threads=threads) for threads in (1, 2)]
+    """A training step of ResNet-20: on one thread and on two, and its memory."""
+    timed = [cost_spec("resnet20", threads=threads) for threads in (1, 2)]
+    return [*timed, memory_spec("resnet20")]
 
 
 def grid(mode: str) -> list[RunSpec]:
-    """full: what is trained by now and all that follows from it. quick: the files.
+    """full: what is trained by now and all that follows from it. quick: see `quick`.
 
     The rest of `core` and `sizes`, and `side`, `recipe_trials` and `costs`, join when
     they have been run.
@@ -280,6 +305,6 @@ def grid(mode: str) -> list[RunSpec]:
     if mode == "smoke":
         return grid_smoke.smoke()
     if mode == "quick":
-        return rerun()
+        return quick()
     made = [*trained(), *checkpoints(), *references(), *integers(), *rerun()]
-    return made if trained() else []
+    return [*made, *ratios()]

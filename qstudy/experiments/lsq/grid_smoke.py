@@ -12,6 +12,7 @@ from qstudy.experiments.lsq.grid import (
     evaluate_spec,
     integers_spec,
     lsq_spec,
+    memory_spec,
     ratio_spec,
 )
 from qstudy.experiments.lsq.recipe import FORMS, SHARES
@@ -80,4 +81,5 @@ def smoke() -> list[RunSpec]:
             seconds=0.5,
             warmup_seconds=0.1,
         ),
+        memory_spec("resnet8", threads=1, candidates=eager[:1], batch=8, steps=1),
     ]

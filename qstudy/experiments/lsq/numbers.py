@@ -30,7 +30,8 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     for all seeds. <method>.w<bits>a<bits>.drop is what others lose. lsq.file.*,
     lsq.error.* and lsq.integers.<form>.*: files, steps, integers. Of trials and the
     ablation, lsq.recipe.<condition>.gain and lsq.ablation.<condition>.gain. Of a
-    training step, lsq.cost.t<threads>.<baseline>.ratio, .goal and .goal_verdict.
+    training step, lsq.cost.t<threads>.<baseline>.ratio, .goal and .goal_verdict,
+    and lsq.cost.peak.lsq, its memory.
     """
     quoted: dict[str, Number] = {}
     networks = tables.get("lsq.csv", pd.DataFrame())
@@ -70,6 +71,9 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
             runs=(row.run,),
         )
         if row.baseline == "same":
+            if pd.notna(row.peak_mib):
+                told = {"digits": 0, "runs": (row.peak_run,)}
+                quoted[f"{NAME}.cost.peak.lsq"] = Number(row.peak_mib, "MiB", **told)
             reached = goal_verdict(-row.cost_ratio, goal=-COST_GOAL)
             quoted[f"{key}.goal"] = Number(COST_GOAL, "×", 2)
             quoted[f"{key}.goal_verdict"] = Number(reached, runs=(row.run,))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from qstudy.experiments import columns
 from qstudy.experiments.lsq.grid import NAME
-from qstudy.experiments.lsq.recipe import WIDTHS
+from qstudy.experiments.lsq.recipe import RATIOS, WIDTHS
 from qstudy.measure import portable
 from qstudy.spec import Number
 
@@ -20,7 +20,8 @@ def more(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
 
     lsq.error.<tensor>.<measure> is of the network with the fewest bits, lsq.error.bits,
     lsq.error.inside.<measure> how many of its tensors have a best step inside the grid;
-    lsq.integers.wide.* of all networks in integers alone. What no network is there for
+    lsq.integers.wide.* of all networks in integers alone; lsq.ratio.<gradient> the
+    median over weights of how far an update moves a step. What no network is there for
     is "–".
     """
     names = ("bits", "tensors", "inside.mae", "inside.mse", "inside.kl", *_errors())
@@ -29,12 +30,14 @@ def more(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     made |= {f"{NAME}.integers.wide.{name}": Number("–") for name in wide}
     made |= {f"{NAME}.file.lsq.{width}.smaller": Number("–") for width in WIDTHS}
     made |= {f"{NAME}.ptq.{width}.drop": Number("–") for width in WIDTHS}
+    made |= {f"{NAME}.ratio.{gradient}": Number("–") for gradient in RATIOS}
     return (
         made
         | _others(tables.get("lsq_methods.csv", pd.DataFrame()))
         | _files(tables.get("lsq_checkpoints.csv", pd.DataFrame()), tables)
         | _error(tables.get("lsq_error_summary.csv", pd.DataFrame()))
         | _integers(tables.get("lsq_integers.csv", pd.DataFrame()))
+        | _ratios(tables.get("lsq_ratio.csv", pd.DataFrame()))
     )
 
 
@@ -60,6 +63,19 @@ def _others(frame: pd.DataFrame) -> dict[str, Number]:
         if pd.notna(row.drop_pp):
             made[f"{key}.drop"] = columns.number(row, "drop_pp", "pp", compared=True)
     return made
+
+
+def _ratios(frame: pd.DataFrame) -> dict[str, Number]:
+    """The median R of the weights' steps, by what scales their gradient."""
+    if not len(frame):
+        return {}
+    weights = frame[frame.tensor == "weight"]
+    return {
+        f"{NAME}.ratio.{gradient}": Number(
+            float(rows.ratio.median()), "", 1, n=len(rows), runs=columns.runs(rows)
+        )
+        for gradient, rows in weights.groupby("gradient", sort=False)
+    }
 
 
 def _files(frame: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, Number]:

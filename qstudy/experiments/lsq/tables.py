@@ -24,7 +24,8 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     all methods; lsq_error.csv: the step that errs least, lsq_error_summary.csv the
     means over layers; lsq_recipe.csv and lsq_ablation.csv: what changes bring, on
     images held out; lsq_ratio.csv: how far updates move steps; lsq_integers.csv:
-    integer forms, code by code; lsq_cost.csv: a training step.
+    integer forms, code by code; lsq_cost.csv: a training
+    step, its time and memory.
     """
     by_task: dict[str, list[RunRecord]] = {}
     for record in records:
@@ -46,7 +47,9 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         "lsq_error_summary.csv": tables_more.error_summary(errors),
         "lsq_ratio.csv": tables_more.ratios(by_task.get("ratio", [])),
         "lsq_integers.csv": tables_more.integers(by_task.get("integers", [])),
-        "lsq_cost.csv": tables_more.costs(by_task.get("cost", [])),
+        "lsq_cost.csv": tables_more.costs(
+            by_task.get("cost", []), by_task.get("memory", [])
+        ),
         **tables_ablation.tables([r for r in trained if "condition" in r.spec.params]),
     }
     made["lsq_summary.csv"] = summary(made["lsq.csv"])

@@ -134,12 +134,22 @@ def integers(records: list[RunRecord]) -> pd.DataFrame:
     return _sorted(rows, ["model", "seed", "width"])
 
 
-def costs(records: list[RunRecord]) -> pd.DataFrame:
-    """lsq_cost.csv: a row a candidate and baseline; `cost_ratio` is 1 / `ratio`."""
+def costs(records: list[RunRecord], weighed: list[RunRecord]) -> pd.DataFrame:
+    """lsq_cost.csv: a row a candidate and baseline; `cost_ratio` is 1 / `ratio`.
+
+    `peak_mib` is the memory of a process that makes such steps, found in `weighed`,
+    by the run `peak_run`.
+    """
+    peaks = {
+        (r.spec.params["model"], key.removeprefix("peak/")): (value.value, r.spec.key)
+        for r in weighed
+        for key, value in r.values.items()
+    }
     rows: list[dict[str, Any]] = []
     for record in records:
         for row in timing.rows(record):
             method, precision, *how = row["candidate"].split(":")
+            peak = peaks.get((row["model"], row["candidate"]), (None, None))
             rows.append(
                 {
                     "method": method,
@@ -149,6 +159,8 @@ def costs(records: list[RunRecord]) -> pd.DataFrame:
                     "cost_ratio": 1 / row["ratio"],
                     "cost_ratio_lo": 1 / row["ratio_hi"],
                     "cost_ratio_hi": 1 / row["ratio_lo"],
+                    "peak_mib": peak[0],
+                    "peak_run": peak[1],
                 }
             )
     return _sorted(rows, ["model", "threads", "baseline", "candidate"])

@@ -9,7 +9,7 @@ from qstudy.experiments.evaluation import (
     parent_network,
     scored,
 )
-from qstudy.experiments.lsq.tasks_cost import cost
+from qstudy.experiments.lsq.tasks_cost import cost, memory
 from qstudy.experiments.lsq.tasks_integers import integers
 from qstudy.experiments.lsq.tasks_training import ratio, train
 from qstudy.experiments.lsq.trained import network_of
@@ -26,6 +26,7 @@ def run(spec: RunSpec, ctx: Context) -> Values:
         "integers": integers,
         "ratio": ratio,
         "cost": cost,
+        "memory": memory,
     }
     task = spec.params["task"]
     if task not in tasks:

@@ -1,14 +1,16 @@
-"""Time one training step with learned steps, and the same step without rounding."""
+"""One training step with learned steps, and without rounding: its time and memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 from qstudy.experiments import timing
 from qstudy.experiments.lsq.recipe import FINE_TUNING, PAPER, WIDTHS
 from qstudy.measure import latency
-from qstudy.spec import Context, RunSpec, Values
+from qstudy.spec import Context, RunSpec, Value, Values
 
 
 def cost(spec: RunSpec, ctx: Context) -> Values:
@@ -32,6 +34,34 @@ def cost(spec: RunSpec, ctx: Context) -> Values:
             best = latency.fastest(result, plain, batch=params["batch"])
             pairs += [(f"best_{precision}", best, name) for name in names]
     return Values(values=timing.values(result, pairs))
+
+
+def memory(spec: RunSpec, ctx: Context) -> Values:
+    """peak/<candidate>: the most memory, MiB, of a process that makes a few steps.
+
+    The whole process, so what PyTorch itself takes is in it. Each has its own.
+    """
+    params = spec.params
+    told = {"model": params["model"], "width": params["width"]}
+    told |= {"batch": params["batch"], "threads": params["threads"]}
+    values = {}
+    with ctx.progress(len(params["candidates"]), "memory of a step") as step:
+        for name in params["candidates"]:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                peak = pool.submit(_peak, name=name, steps=params["steps"], **told)
+                values[f"peak/{name}"] = Value(peak.result(), "MiB", "timing")
+            step(name)
+    return Values(values)
+
+
+def _peak(*, name: str, steps: int, threads: int, **told: Any) -> float:
+    from qstudy.measure import system
+
+    with system.threads(threads):
+        step = training_step(name=name, **told)
+        for _ in range(steps):
+            step()
+    return system.peak_memory_mib()
 
 
 def alike(candidate: str) -> str:

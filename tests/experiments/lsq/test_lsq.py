@@ -99,7 +99,7 @@ def declared(monkeypatch):
 
 def test_what_nobody_has_trained_is_in_no_published_grid(declared):
     declared({})
-    assert lsq.grid("full") == lsq.grid("quick") == []
+    assert lsq.grid("full") == grid.ratios() and lsq.grid("quick") == grid.ratios()[:1]
     declared({"w4a4": (0,), "w8a8": (0, 1)}, {"resnet8": ("w2a2",)})
     trained = [s for s in lsq.grid("full") if s.params["task"] == "train"]
     told = [(s.params["model"], s.params["width"], s.seed) for s in trained]
@@ -115,7 +115,10 @@ def test_what_nobody_has_trained_is_in_no_published_grid(declared):
 
 def test_all_that_follows_from_a_trained_network_is_published_with_it(declared):
     declared({"w2a2": (0, 1), "w8a8": (0,)})
-    full, quick = lsq.grid("full"), lsq.grid("quick")
+    full, (*quick, live) = lsq.grid("full"), lsq.grid("quick")
+    assert live.params["task"] == "ratio" and live.params["recipe"]["epochs"] == 1
+    assert live in full
+    full = [s for s in full if s.params["task"] != "ratio"]
     assert len({s.key for s in full}) == len(full)
     parents = [RunSpec.from_dict(s.params["parent"]) for s in full]
     read_back = [
@@ -151,7 +154,7 @@ def test_all_that_follows_from_a_trained_network_is_published_with_it(declared):
 def test_smoke_goes_every_way():
     smoke = lsq.grid("smoke")
     tasks = {s.params["task"] for s in smoke}
-    assert tasks == {"train", "evaluate", "ratio", "integers", "cost"}
+    assert tasks == {"train", "evaluate", "ratio", "integers", "cost", "memory"}
     methods = {s.params["method"] for s in smoke if s.params["task"] == "evaluate"}
     assert methods == {"lsq", "fp32", "static_int8", "qat"}
 
@@ -388,13 +391,18 @@ def test_a_cost_is_the_candidates_time_over_the_unquantized_ones():
         f"ms/{key}": Value(110.0, "ms", "timing", 100.0, 120.0),
         f"ratio/same/{key}": Value(0.8, "ratio", "timing", 0.5, 1.0),
     }
-    tables = lsq.tables([record(spec, Values(values))])
+    peak = {f"peak/{grid.STUDY}": Value(1500.0, "MiB", "timing")}
+    weighed = record(grid.memory_spec("resnet20"), Values(peak))
+    tables = lsq.tables([record(spec, Values(values)), weighed])
     row = tables["lsq_cost.csv"].iloc[0]
+    assert row.peak_mib == 1500.0
     assert (row.method, row.precision, row.compiled) == ("lsq", "bf16", True)
     assert (row.cost_ratio, row.cost_ratio_lo, row.cost_ratio_hi) == (1.25, 1.0, 2.0)
     quoted = lsq.numbers(tables)
     assert quoted["lsq.cost.t2.same.goal"].value == COST_GOAL
     assert quoted["lsq.cost.t2.same.goal_verdict"].value == "missed"
+    assert quoted["lsq.cost.peak.lsq"].value == 1500.0
+    assert weighed.spec.key in quoted["lsq.cost.peak.lsq"].runs
 
 
 def test_an_unknown_task_is_named():
