@@ -72,7 +72,7 @@ def _ratios(frame: pd.DataFrame) -> dict[str, Number]:
     weights = frame[frame.tensor == "weight"]
     return {
         f"{NAME}.ratio.{gradient}": Number(
-            float(rows.ratio.median()), "", 1, n=len(rows), runs=columns.runs(rows)
+            float(rows.ratio.median()), "", 2, n=len(rows), runs=columns.runs(rows)
         )
         for gradient, rows in weights.groupby("gradient", sort=False)
     }
