@@ -156,14 +156,27 @@ class UpdateRatios:
             self._watch(quantizer.name, quantizer.step)
 
     def means(self) -> dict[str, float]:
-        """By the quantizer's name, the mean of R over all updates so far."""
+        """By the quantizer's name, the mean of R so far; nan where there was none.
+
+        R has no value in an update in which the weights had no gradient: see `alive`.
+        """
+        made = {}
+        for name, layer in self._layers.items():
+            steps = torch.stack(self._sizes[name]).double()
+            weights = torch.stack(self._sizes[layer]).double()
+            moved = weights > 0
+            made[name] = float((steps[moved] / weights[moved]).mean())
+        return made
+
+    def alive(self) -> dict[str, float]:
+        """By layer, the share of updates in which its weights had a gradient.
+
+        They have none once a step has grown so far that all their codes, or all that
+        the next layers read, are zero.
+        """
         return {
-            name: float(
-                (torch.stack(self._sizes[name]) / torch.stack(self._sizes[layer]))
-                .double()
-                .mean()
-            )
-            for name, layer in self._layers.items()
+            layer: float((torch.stack(self._sizes[layer]) > 0).double().mean())
+            for layer in dict.fromkeys(self._layers.values())
         }
 
     def _watch(self, name: str, parameter: nn.Parameter) -> None:

@@ -296,6 +296,12 @@ def test_update_ratios_are_those_of_the_gradients():
         wanted.append((of_step / (weight.grad.norm() / weight.norm())).item())
     assert watched.means()["two.weight"] == pytest.approx(sum(wanted) / 2, rel=1e-5)
     assert set(watched.means()) == {q.name for q in quantizers(simulated).values()}
+    assert watched.alive()["two"] == 1.0
+    # An update without a gradient of the weights has no ratio, and counts for none.
+    simulated.zero_grad()
+    (0.0 * simulated(x).square().sum()).backward()
+    assert watched.means()["two.weight"] == pytest.approx(sum(wanted) / 2, rel=1e-5)
+    assert watched.alive()["two"] == pytest.approx(2 / 3)
 
 
 def test_at_8_bits_an_engine_runs_what_was_trained():

@@ -22,6 +22,8 @@ _LABELS = {
     "qat": "QAT",
     "lsq": "LSQ",
 }
+# What the gradient of a step is multiplied by.
+_SCALES = {"full": "1/√(N·Q)", "sqrt_n": "1/√N", "none": "1"}
 # Points below the best network that the picture of sizes reaches.
 _REACH = 12.0
 
@@ -188,38 +190,43 @@ def _ablation(frame: pd.DataFrame) -> Figure:
 
 
 def _ratio(frame: pd.DataFrame) -> Figure:
-    """R of each layer's weights, by what scales the gradient of the step."""
-    figure, axis = style.new_figure(height=3.2)
-    weights = frame[frame.tensor == "weight"]
-    layers = list(dict.fromkeys(weights.layer))
-    lines = ("-", "--", ":", "-.")
+    """R of each layer, of weights and of what it reads, by the gradient's scale."""
+    figure, axes = style.new_figure(columns=2, height=3.4, sharey=True)
+    layers = list(dict.fromkeys(frame.layer))
     told = []
-    for line, (scaled, rows) in zip(
-        lines, weights.groupby("gradient", sort=False), strict=False
-    ):
-        values = [float(rows[rows.layer == layer].ratio.iloc[0]) for layer in layers]
-        axis.plot(
-            range(len(layers)),
-            values,
-            color=style.method("lsq").colour,
-            marker="o",
-            linestyle=line,
-            label=scaled,
-        )
-        told.append(f"{scaled}: {min(values):.2g} to {max(values):.2g}")
-    axis.axhline(1, color="#666666", linewidth=1)
-    axis.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=8)
-    axis.set_ylabel("update of the step over that of the weights")
-    axis.legend(title="scale of the gradient", fontsize=8)
-    scales.logarithmic(axis, "y")
+    for line, (scaled, label) in zip(("-", "--", ":"), _SCALES.items(), strict=True):
+        rows = frame[frame.gradient == scaled]
+        if not len(rows):
+            continue
+        for axis, tensor in zip(axes, ("weight", "activation"), strict=True):
+            shown = rows[rows.tensor == tensor].set_index("layer").ratio
+            axis.plot(
+                range(len(layers)),
+                [float(shown.get(layer, float("nan"))) for layer in layers],
+                color=style.method("lsq").colour,
+                marker="o",
+                linestyle=line,
+                label=label,
+            )
+        by_tensor = rows.groupby("tensor").ratio.median()
+        words = f"{label}: weights {by_tensor.get('weight', float('nan')):.2g}"
+        words += f", activations {by_tensor.get('activation', float('nan')):.2g}"
+        told.append(f"{words}, loss at the end {rows.loss.iloc[0]:.2f}")
+    for axis, title in zip(axes, ("weights", "activations"), strict=True):
+        axis.axhline(1, color="#666666", linewidth=1)
+        axis.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=8)
+        axis.set_title(f"steps of {title}", fontsize=9)
+    axes[0].set_ylabel("update of the step\nover that of the weights")
+    axes[0].legend(title="gradient times", fontsize=8)
+    scales.logarithmic(axes[0], "y")
     return Figure(
         name="lsq_ratio",
         figure=figure,
         data=frame,
         alt=f"Ratio of updates by layer. {'; '.join(told)}.",
         caption=(
-            f"How far an update moves a step, over how far it moves the weights, both "
-            f"by their own size: {'; '.join(told)}. Means over the first epoch; 1 is "
-            "balance."
+            "How far an update moves a step, over how far it moves the weights, both "
+            f"by their own size, medians over layers. {'; '.join(told)}. Means over an "
+            "epoch, of the updates in which the weights had a gradient; 1 is balance."
         ),
     )

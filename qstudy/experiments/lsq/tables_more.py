@@ -85,7 +85,11 @@ def error_summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def ratios(records: list[RunRecord]) -> pd.DataFrame:
-    """lsq_ratio.csv: R of each tensor by what scales the gradient of its step."""
+    """lsq_ratio.csv: R of each tensor by what scales the gradient of its step.
+
+    `alive` is the share of updates, in percent, in which the layer's weights had a
+    gradient; `loss` that of the whole training at its end.
+    """
     rows = [
         {
             **_about(record),
@@ -93,10 +97,15 @@ def ratios(records: list[RunRecord]) -> pd.DataFrame:
             "layer": key.removeprefix("ratio/").rpartition(".")[0],
             "tensor": "weight" if key.endswith(".weight") else "activation",
             "ratio": value.value,
+            "alive": record.values[
+                f"alive/{key.removeprefix('ratio/').rpartition('.')[0]}"
+            ].value,
+            "loss": record.values["loss"].value,
             **_source(record),
         }
         for record in records
         for key, value in record.values.items()
+        if key.startswith("ratio/")
     ]
     return _sorted(rows, ["model", "seed", "gradient"])
 

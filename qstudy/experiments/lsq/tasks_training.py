@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from qstudy.experiments.evaluation import (
@@ -51,21 +52,23 @@ def ratio(spec: RunSpec, ctx: Context) -> Values:
 
     R = (|dL/ds| / s) / (||dL/dw|| / ||w||), the mean over all updates of the training
     (Esser et al. 2020, arXiv 1902.08153, section 2.2), for weights and for what the
-    layer reads.
+    layer reads. `alive` is the share of updates in which a layer's weights had a
+    gradient at all; the mean is over these, and there is none where they never had.
     """
-    model, _, _ = _trained(spec, ctx, watch=True)
-    return Values(
-        {
-            f"ratio/{name}": Value(value, "ratio", "stochastic")
-            for name, value in model.items()
-        }
-    )
+    ratios, log, _ = _trained(spec, ctx, watch=True)
+    values = {"loss": Value(log[-1]["loss"], "nat", "stochastic")}
+    for layer, share in ratios.alive().items():
+        values[f"alive/{layer}"] = Value(100 * share, "%", "stochastic")
+    for name, mean in ratios.means().items():
+        if math.isfinite(mean):
+            values[f"ratio/{name}"] = Value(mean, "ratio", "stochastic")
+    return Values(values)
 
 
 def _trained(
     spec: RunSpec, ctx: Context, *, watch: bool = False
 ) -> tuple[Any, list[dict], int]:
-    """(the trained network, or its ratios; the log; epochs that ran in this call)."""
+    """(the network, or what watched it; the log; epochs that ran in this call)."""
     import torch
 
     from qstudy.methods import lsq, simulate
@@ -94,7 +97,7 @@ def _trained(
             resume=None if watch else ctx.resume,
             report=lambda p: (here.append(p), step(str(p))),
         )
-    return (ratios.means() if watch else model), log, len(here)
+    return (ratios if watch else model), log, len(here)
 
 
 def _errors(spec: RunSpec, ctx: Context, model: Any) -> dict[str, Value]:

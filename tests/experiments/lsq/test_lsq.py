@@ -438,6 +438,11 @@ def test_figures_are_drawn_from_what_tables_hold():
                     for layer in ("conv1", "fc")
                     for kind in ("weight", "input")
                 }
+                | {
+                    f"alive/{n}": Value(90.0, "%", "stochastic")
+                    for n in ("conv1", "fc")
+                }
+                | {"loss": Value(1.0 + i, "nat", "stochastic")}
             ),
         )
         for i, how in enumerate(("full", "none"))
@@ -453,4 +458,8 @@ def test_figures_are_drawn_from_what_tables_hold():
     assert list(drawn) == [f"lsq_{name}" for name in names]
     assert "by LSQ at 2 bits, 80 KiB" in drawn["lsq_size"].caption
     assert "build on 3 bits are held" in drawn["lsq_ablation"].caption
-    assert "full: 0.5 to 0.5; none: 1.5 to 1.5" in drawn["lsq_ratio"].caption
+    told = (
+        "1/√(N·Q): weights 0.5, activations 0.5, loss at the end 1.00; 1: weights 1.5"
+    )
+    assert told in drawn["lsq_ratio"].caption
+    assert set(tables["lsq_ratio.csv"].alive) == {90.0}
