@@ -20,8 +20,8 @@ def more(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
 
     lsq.error.<tensor>.<measure> is of the network with the fewest bits, lsq.error.bits,
     lsq.error.inside.<measure> how many of its tensors have a best step inside the grid;
-    lsq.integers.wide.* of all networks in integers alone; lsq.ratio.<gradient> the
-    median over weights of how far an update moves a step. What no network is there for
+    lsq.integers.wide.* of all networks in integers alone; lsq.ratio.<gradient>.*:
+    how far an update moves a step. What no network is there for
     is "–".
     """
     names = ("bits", "tensors", "inside.mae", "inside.mse", "inside.kl", *_errors())
@@ -30,7 +30,11 @@ def more(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     made |= {f"{NAME}.integers.wide.{name}": Number("–") for name in wide}
     made |= {f"{NAME}.file.lsq.{width}.smaller": Number("–") for width in WIDTHS}
     made |= {f"{NAME}.ptq.{width}.drop": Number("–") for width in WIDTHS}
-    made |= {f"{NAME}.ratio.{gradient}": Number("–") for gradient in RATIOS}
+    made |= {
+        f"{NAME}.ratio.{gradient}.{name}": Number("–")
+        for gradient in RATIOS
+        for name in ("weight", "activation", "loss", "alive")
+    }
     return (
         made
         | _others(tables.get("lsq_methods.csv", pd.DataFrame()))
@@ -66,16 +70,16 @@ def _others(frame: pd.DataFrame) -> dict[str, Number]:
 
 
 def _ratios(frame: pd.DataFrame) -> dict[str, Number]:
-    """The median R of the weights' steps, by what scales their gradient."""
-    if not len(frame):
-        return {}
-    weights = frame[frame.tensor == "weight"]
-    return {
-        f"{NAME}.ratio.{gradient}": Number(
-            float(rows.ratio.median()), "", 2, n=len(rows), runs=columns.runs(rows)
-        )
-        for gradient, rows in weights.groupby("gradient", sort=False)
-    }
+    """By what scales the gradient of steps: median R, loss, and the fewest updates."""
+    made: dict[str, Number] = {}
+    for gradient, rows in frame.groupby("gradient", sort=False) if len(frame) else ():
+        key, runs = f"{NAME}.ratio.{gradient}", columns.runs(rows)
+        for tensor, of_one in rows.groupby("tensor", sort=False):
+            median, n = float(of_one.ratio.median()), len(of_one)
+            made[f"{key}.{tensor}"] = Number(median, "", 2, n=n, runs=runs)
+        made[f"{key}.loss"] = Number(float(rows.loss.iloc[0]), "", 2, runs=runs)
+        made[f"{key}.alive"] = Number(float(rows.alive.min()), "%", 0, runs=runs)
+    return made
 
 
 def _files(frame: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, Number]:

@@ -462,4 +462,5 @@ def test_figures_are_drawn_from_what_tables_hold():
         "1/√(N·Q): weights 0.5, activations 0.5, loss at the end 1.00; 1: weights 1.5"
     )
     assert told in drawn["lsq_ratio"].caption
+    assert lsq.numbers(tables)["lsq.ratio.none.weight"].value == 1.5
     assert set(tables["lsq_ratio.csv"].alive) == {90.0}
