@@ -129,7 +129,11 @@ SHARES = {"first": 0.01, "last": 20.0, "count": 2000}
 EXPLORED = 61
 # What is trained by now: of the core, by width its seeds, and of the smaller networks,
 # by network its widths. The published grid has these, and grows with them.
-PUBLISHED: dict[str, tuple[int, ...]] = {"w2a2": (0,), "w4a4": (0,), "w8a8": (0,)}
+PUBLISHED: dict[str, tuple[int, ...]] = {
+    "w2a2": (0, 1, 2),
+    "w4a4": (0,),
+    "w8a8": (0, 1, 2),
+}
 PUBLISHED_SIZES: dict[str, tuple[str, ...]] = {}
 
 # What a network is compared with in integers, by width: where sums are rounded as the
