@@ -116,6 +116,8 @@ def grid(mode: str) -> list[RunSpec]:
         for batch in (1, 64):
             specs.setdefault(latency_spec(parent, batch=batch, threads=threads))
     specs |= dict.fromkeys([*grid_sweeps.second(), grid_transfer.transfer()])
+    specs |= dict.fromkeys([*grid_kept.specs(), *grid_work.specs()])
+    specs.setdefault(grid_transfer.equalized())
     return list(specs)
 
 
@@ -137,8 +139,3 @@ def _smoke() -> list[RunSpec]:
         *grid_kept.smoke(),
         grid_work.smoke(),
     ]
-
-
-def unmeasured() -> list[RunSpec]:
-    """Runs of the chapter that join the full grid when they have been published."""
-    return [*grid_kept.specs(), *grid_work.specs(), grid_transfer.equalized()]

@@ -21,8 +21,8 @@ from qstudy.experiments.static import (
     tasks,
     tasks_kept,
 )
-from qstudy.experiments.static.grid import unmeasured
 from qstudy.experiments.static.grid_kept import CHOSEN, COUNTS, EVERY, NONE
+from qstudy.experiments.static.grid_sweeps import APART
 from qstudy.methods import convert
 from qstudy.methods.static import QuantizeConfig, quantize
 from qstudy.models import zoo
@@ -70,13 +70,13 @@ def test_sets_are_distinct_and_named_alike_however_a_record_orders_them():
     ]
 
 
-def test_what_has_not_been_run_is_in_no_grid_and_has_a_smoke_form():
-    asked = unmeasured()
-    keys = {spec.key for mode in ("quick", "full") for spec in static.grid(mode)}
-    tried = {spec.params["task"] for spec in static.grid("smoke")}
-    assert {spec.params["task"] for spec in asked} <= tried
-    assert len({spec.key for spec in asked}) == len(asked)
-    assert keys.isdisjoint(spec.key for spec in asked)
+def test_what_stands_apart_is_in_the_full_grid_alone_and_has_a_smoke_form():
+    of = {
+        mode: {spec.params["task"] for spec in static.grid(mode)}
+        for mode in ("smoke", "quick", "full")
+    }
+    assert set(APART) <= of["smoke"] and set(APART) <= of["full"]
+    assert not set(APART) & of["quick"]
 
 
 # ---- tables
