@@ -208,9 +208,12 @@ def _ratio(frame: pd.DataFrame) -> Figure:
                 linestyle=line,
                 label=label,
             )
-        by_tensor = rows.groupby("tensor").ratio.median()
-        words = f"{label}: weights {by_tensor.get('weight', float('nan')):.2g}"
-        words += f", activations {by_tensor.get('activation', float('nan')):.2g}"
+        middle = {
+            tensor: portable.median(of_one.ratio)
+            for tensor, of_one in rows.groupby("tensor", sort=False)
+        }
+        words = f"{label}: weights {middle['weight']:.2g}"
+        words += f", activations {middle['activation']:.2g}"
         told.append(f"{words}, loss at the end {rows.loss.iloc[0]:.2f}")
     for axis, title in zip(axes, ("weights", "activations"), strict=True):
         axis.axhline(1, color="#666666", linewidth=1)

@@ -75,7 +75,7 @@ def _ratios(frame: pd.DataFrame) -> dict[str, Number]:
     for gradient, rows in frame.groupby("gradient", sort=False) if len(frame) else ():
         key, runs = f"{NAME}.ratio.{gradient}", columns.runs(rows)
         for tensor, of_one in rows.groupby("tensor", sort=False):
-            median, n = float(of_one.ratio.median()), len(of_one)
+            median, n = portable.median(of_one.ratio), len(of_one)
             made[f"{key}.{tensor}"] = Number(median, "", 2, n=n, runs=runs)
         made[f"{key}.loss"] = Number(float(rows.loss.iloc[0]), "", 2, runs=runs)
         made[f"{key}.alive"] = Number(float(rows.alive.min()), "%", 0, runs=runs)
