@@ -24,6 +24,8 @@ _LABELS = {
 }
 # What the gradient of a step is multiplied by.
 _SCALES = {"full": "1/√(N·Q)", "sqrt_n": "1/√N", "none": "1"}
+# Ratios that the picture of updates shows.
+_DECADES = tuple(10.0**k for k in range(-3, 4))
 # Points below the best network that the picture of sizes reaches.
 _REACH = 12.0
 
@@ -200,9 +202,10 @@ def _ratio(frame: pd.DataFrame) -> Figure:
             continue
         for axis, tensor in zip(axes, ("weight", "activation"), strict=True):
             shown = rows[rows.tensor == tensor].set_index("layer").ratio
+            # Two layers that read one tensor share its step.
             axis.plot(
-                range(len(layers)),
-                [float(shown.get(layer, float("nan"))) for layer in layers],
+                [place for place, layer in enumerate(layers) if layer in shown],
+                [float(shown[layer]) for layer in layers if layer in shown],
                 color=style.method("lsq").colour,
                 marker="o",
                 linestyle=line,
@@ -221,7 +224,11 @@ def _ratio(frame: pd.DataFrame) -> Figure:
         axis.set_title(f"steps of {title}", fontsize=9)
     axes[0].set_ylabel("update of the step\nover that of the weights")
     axes[0].legend(title="gradient times", fontsize=8)
-    scales.logarithmic(axes[0], "y")
+    low, *_, high = _DECADES
+    scales.logarithmic(axes[0], "y", ticks=_DECADES)
+    axes[0].set_ylim(low, high)
+    beyond = int(((frame.ratio < low) | (frame.ratio > high)).sum())
+    out = f" Out of view: {counted(beyond, 'value')}." if beyond else ""
     return Figure(
         name="lsq_ratio",
         figure=figure,
@@ -231,5 +238,6 @@ def _ratio(frame: pd.DataFrame) -> Figure:
             "How far an update moves a step, over how far it moves the weights, both "
             f"by their own size, medians over layers. {'; '.join(told)}. Means over an "
             "epoch, of the updates in which the weights had a gradient; 1 is balance."
+            f"{out}"
         ),
     )
