@@ -9,22 +9,22 @@ import pandas as pd
 from qstudy.experiments import columns
 from qstudy.experiments.static.grid_kept import EVERY, NONE
 from qstudy.experiments.static.grid_sweeps import NAME
+from qstudy.experiments.static.numbers_parts import drop_number, of_tables
 from qstudy.report.numbers import counted
 from qstudy.spec import Number
 
 
 def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     """static.kept.*, static.work.* and static.equalized.*, of the tables there are."""
-    made: dict[str, Number] = {}
-    for name, make in (
-        ("kept", _kept),
-        ("pareto", _pareto),
-        ("work", _work),
-        ("equalized", _equalized),
-    ):
-        if f"static_{name}.csv" in tables:
-            made |= make(tables[f"static_{name}.csv"])
-    return made
+    return of_tables(
+        tables,
+        {
+            "kept": _kept,
+            "pareto": _pareto,
+            "work": _work,
+            "equalized": _equalized,
+        },
+    )
 
 
 def _kept(frame: pd.DataFrame) -> dict[str, Number]:
@@ -35,7 +35,7 @@ def _kept(frame: pd.DataFrame) -> dict[str, Number]:
     """
     made = {}
     for row in frame.itertuples():
-        made[f"{_place(row, f'w{row.bits}')}.drop"] = _drop(row)
+        made[f"{_place(row, f'w{row.bits}')}.drop"] = drop_number(row)
     for bits, rows in frame.groupby("bits"):
         of = rows.drop_duplicates("set")
         above = int((of.drop_lo > 0).sum())
@@ -133,12 +133,8 @@ def _equalized(frame: pd.DataFrame) -> dict[str, Number]:
     made = {}
     for row in frame.itertuples():
         granularity = "fp32" if pd.isna(row.granularity) else row.granularity
-        made[f"{NAME}.equalized.{granularity}.{row.cure}.drop"] = _drop(row)
+        made[f"{NAME}.equalized.{granularity}.{row.cure}.drop"] = drop_number(row)
         if (granularity, row.cure) == ("per_tensor", "equalized_bias"):
             said = statistics.accuracy_verdict(row.drop_hi, low=row.drop_lo)
             made[f"{NAME}.claim.equalized"] = Number(said, runs=(row.run,))
     return made
-
-
-def _drop(row: Any) -> Number:
-    return columns.number(row, "drop_pp", "pp")

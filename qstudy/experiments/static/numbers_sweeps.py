@@ -8,6 +8,7 @@ import pandas as pd
 
 from qstudy.experiments import columns
 from qstudy.experiments.static.grid_sweeps import NAME, RANKINGS
+from qstudy.experiments.static.numbers_parts import drop_number, of_tables
 from qstudy.measure import portable
 from qstudy.spec import Number
 
@@ -18,23 +19,22 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     Drops are named by their condition; .worst and .best name the condition in text. A
     table that is missing gives no numbers.
     """
-    made: dict[str, Number] = {}
-    for name, make in (
-        ("weights", _weights),
-        ("calibration", _calibration),
-        ("variance_summary", _variance),
-        ("sensitivity", _sensitivity),
-        ("ranks", _ranks),
-        ("partial", _partial),
-        ("models", _models),
-        ("engines", _engines),
-        ("depth", _depth),
-        ("cures", _cures),
-        ("transfer", _transfer),
-    ):
-        if f"static_{name}.csv" in tables:
-            made |= make(tables[f"static_{name}.csv"])
-    return made
+    return of_tables(
+        tables,
+        {
+            "weights": _weights,
+            "calibration": _calibration,
+            "variance_summary": _variance,
+            "sensitivity": _sensitivity,
+            "ranks": _ranks,
+            "partial": _partial,
+            "models": _models,
+            "engines": _engines,
+            "depth": _depth,
+            "cures": _cures,
+            "transfer": _transfer,
+        },
+    )
 
 
 def _transfer(frame: pd.DataFrame) -> dict[str, Number]:
@@ -42,17 +42,13 @@ def _transfer(frame: pd.DataFrame) -> dict[str, Number]:
     made = {}
     for row in frame[frame.calibrator == "mse"].itertuples():
         key = f"{NAME}.transfer.{row.granularity}.w{row.weight_bits}"
-        made[f"{key}.drop"] = _drop(row)
+        made[f"{key}.drop"] = drop_number(row)
         made[f"{key}.verdict"] = _verdict(row)
         made[f"{NAME}.transfer.fp32"] = Number(row.fp32_top1, "%", runs=(row.run,))
         for name in ("side", "fitted_images"):
             told = Number(getattr(row, name), digits=0, runs=(row.run,))
             made[f"{NAME}.transfer.{name}"] = told
     return made
-
-
-def _drop(row: Any) -> Number:
-    return columns.number(row, "drop_pp", "pp")
 
 
 def _verdict(row: Any) -> Number:
@@ -72,7 +68,7 @@ def _weights(frame: pd.DataFrame) -> dict[str, Number]:
     made = {}
     for row in frame.itertuples():
         key = f"{NAME}.weights.{row.granularity}.{row.bn}.w{row.weight_bits}"
-        made[f"{key}.drop"] = _drop(row)
+        made[f"{key}.drop"] = drop_number(row)
     folded = frame[frame.bn == "folded"]
     for row in folded.itertuples():
         claim = f"{NAME}.claim.weights.{row.granularity}.w{row.weight_bits}"
@@ -96,7 +92,7 @@ def _calibration(frame: pd.DataFrame) -> dict[str, Number]:
     for row in frame.itertuples():
         name = row.calibrator.replace(" ", "_")
         key = f"{NAME}.calibration.{row.scheme}.{name}.a{row.activation_bits}"
-        made[f"{key}.drop"] = _drop(row)
+        made[f"{key}.drop"] = drop_number(row)
     affine = frame[frame.scheme == "affine"]
     for bits, rows in affine.groupby("activation_bits"):
         best, worst = (
@@ -105,7 +101,7 @@ def _calibration(frame: pd.DataFrame) -> dict[str, Number]:
         key = f"{NAME}.calibration.a{bits}"
         for said, row in (("best", best), ("worst", worst)):
             made[f"{key}.{said}"] = Number(row.calibrator, runs=(row.run,))
-            made[f"{key}.{said}_drop"] = _drop(row)
+            made[f"{key}.{said}_drop"] = drop_number(row)
         # By the book, with all zeros counted, it fails where no other does.
         others = rows[rows.calibrator != "entropy"]
         spread = others.drop_pp.max() - others.drop_pp.min()
@@ -167,7 +163,7 @@ def _partial(frame: pd.DataFrame) -> dict[str, Number]:
     made = {}
     for row in frame.itertuples():
         key = f"{NAME}.partial.{row.ranking}.k{row.kept}"
-        made[f"{key}.drop"] = _drop(row)
+        made[f"{key}.drop"] = drop_number(row)
     greedy = frame[frame.ranking == "greedy"]
     if len(greedy):
         last = greedy.iloc[-1]
@@ -189,7 +185,7 @@ def _models(frame: pd.DataFrame) -> dict[str, Number]:
     made = {}
     for row in frame[frame.seed == 0].itertuples():
         width = f"w{row.weight_bits}a{row.activation_bits}"
-        made[f"{NAME}.models.{row.model}.{width}.drop"] = _drop(row)
+        made[f"{NAME}.models.{row.model}.{width}.drop"] = drop_number(row)
     for (model, bits), rows in frame.groupby(["model", "weight_bits"], sort=False):
         key = f"{NAME}.models.{model}.w{bits}a{bits}"
         for said, drop in (("least", min(rows.drop_pp)), ("most", max(rows.drop_pp))):
@@ -227,7 +223,7 @@ def _engines(frame: pd.DataFrame) -> dict[str, Number]:
     made = {}
     for row in frame.itertuples():
         key = f"{NAME}.engines.{row.engine}.{row.how}"
-        made[f"{key}.drop"] = _drop(row)
+        made[f"{key}.drop"] = drop_number(row)
         made[f"{key}.agree"] = Number(
             row.agree_pct, "%", 2, n=int(row.n), runs=(row.run,)
         )
@@ -236,7 +232,7 @@ def _engines(frame: pd.DataFrame) -> dict[str, Number]:
     made[f"{NAME}.engines.same.agree_least"] = Number(
         same.agree_pct.min(), "%", 2, n=len(same), runs=runs
     )
-    made[f"{NAME}.engines.worst_drop"] = _drop(frame.loc[frame.drop_pp.idxmax()])
+    made[f"{NAME}.engines.worst_drop"] = drop_number(frame.loc[frame.drop_pp.idxmax()])
     return made
 
 
@@ -262,7 +258,7 @@ def _cures(frame: pd.DataFrame) -> dict[str, Number]:
     made = {}
     for row in frame.itertuples():
         key = f"{NAME}.cures.{row.granularity}.{row.cure}"
-        made[f"{key}.drop"] = _drop(row)
+        made[f"{key}.drop"] = drop_number(row)
         made[f"{key}.cpu"] = Number(row.cpu_s, "s", 0, runs=(row.run,))
     for granularity, rows in frame.groupby("granularity"):
         best = rows.loc[rows.drop_pp.idxmin()]
