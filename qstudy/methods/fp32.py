@@ -14,8 +14,15 @@ from torch import Tensor, fx, nn
 
 from qstudy.methods import fusion, plain
 from qstudy.methods.frozen import Forward, compile_frozen
+from qstudy.methods.traced import trace_frozen
 
-FP32_CANDIDATES = ("eager", "channels_last", "channels_last_fused", "compiled")
+FP32_CANDIDATES = (
+    "eager",
+    "channels_last",
+    "channels_last_fused",
+    "traced",
+    "compiled",
+)
 BF16_CANDIDATES = FP32_CANDIDATES
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -49,6 +56,12 @@ def channels_last_fused(model: nn.Module, *, precision: str = "fp32") -> Forward
     return _forward(fusion.fuse(model), torch.channels_last, precision)
 
 
+def traced(model: nn.Module, *, precision: str = "fp32") -> Forward:
+    """`channels_last_fused` as a program of TorchScript; see traced.trace_frozen."""
+    network = fusion.fuse(model)
+    return _forward(network, torch.channels_last, precision, prepare=trace_frozen)
+
+
 def compiled(model: nn.Module, *, precision: str = "fp32") -> Forward:
     """`channels_last_fused`, compiled by inductor with its weights frozen.
 
@@ -60,7 +73,7 @@ def compiled(model: nn.Module, *, precision: str = "fp32") -> Forward:
     return _forward(graph, torch.channels_last, precision, prepare=compile_frozen)
 
 
-_FORMS = (eager, channels_last, channels_last_fused, compiled)
+_FORMS = (eager, channels_last, channels_last_fused, traced, compiled)
 
 
 def _forward(

@@ -52,6 +52,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "float": (
         "aten::convolution",
+        "aten::_convolution",
         "aten::addmm",
         "aten::mm",
         "aten::bmm",

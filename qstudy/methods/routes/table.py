@@ -11,6 +11,7 @@ _FLOATS = {
     "eager": "eager, as users write it",
     "channels_last": "channels last",
     "channels_last_fused": "channels last, fused",
+    "traced": "traced, frozen",
     "compiled": "compiled, frozen",
 }
 # In the order of what torch takes by itself on x86, then the rest.
@@ -47,6 +48,14 @@ def _routes() -> list[Route]:
         Route(f"int8:{e}", f"eager, {e}", "torch", torch_routes.eager_int8(e))
         for e in ENGINES
     ]
+    made.append(
+        Route(
+            "int8:x86_traced",
+            "traced, x86",
+            "torch",
+            torch_routes.eager_int8("x86", traced=True),
+        )
+    )
     made.append(Route("int8:pt2e", "PT2E, compiled", "torch", torch_routes.export_int8))
     made += [
         Route(

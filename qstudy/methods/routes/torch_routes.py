@@ -1,4 +1,4 @@
-"""The routes within PyTorch: eager in floats, compiled, and int8 three ways."""
+"""The routes within PyTorch: eager in floats, traced, compiled, and int8 four ways."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from qstudy.measure import size
-from qstudy.methods import convert, fp32, fusion, pt2e
+from qstudy.methods import convert, fp32, fusion, legacy, pt2e
 from qstudy.methods.routes.kernels import profiled
 from qstudy.methods.routes.rewrite import one_module_a_call
 from qstudy.methods.routes.route import Built, Source
 from qstudy.methods.simulate import SimulateConfig, simulate
 from qstudy.methods.simulate.ranges import calibrate
+from qstudy.methods.traced import trace_frozen
 
 Builder = Callable[[Source], Built]
 
@@ -41,7 +42,7 @@ def floats(how: str, precision: str) -> Builder:
                 "(B, C, H, W) have a channels-last layout"
             )
         forward = fp32.candidate(source.network, how, precision=precision)
-        folded = how in ("channels_last_fused", "compiled")
+        folded = how in ("channels_last_fused", "traced", "compiled")
         network = fusion.fuse(source.network) if folded else source.network
         dtype = fp32.PRECISIONS[precision]
         tensors = size.float_tensors(network)
@@ -50,14 +51,24 @@ def floats(how: str, precision: str) -> Builder:
     return build
 
 
-def eager_int8(engine: str) -> Builder:
+def eager_int8(engine: str, *, traced: bool = False) -> Builder:
     """Quantized modules of torch.ao, called one by one, in `engine`'s kernels.
 
-    8 bits everywhere, weights per channel, ranges from minimum and maximum.
+    8 bits everywhere, weights per channel, ranges from minimum and maximum. `traced`:
+    the same kernels, called from a program of TorchScript.
     """
 
     def build(source: Source) -> Built:
         network = convert.convert(_calibrated(source), engine=engine)
+        if traced:
+            program = trace_frozen(network.network)
+
+            def forward(x: Tensor) -> Tensor:
+                # Setting the engine is no operator, so no trace has it.
+                with legacy.engine(engine):
+                    return program(x)
+
+            return _built(images_last(forward), size.quantized_tensors(network))
         # The first convolution would otherwise bring its input to this layout itself.
         return _built(images_last(network), size.quantized_tensors(network))
 
@@ -86,7 +97,7 @@ def export_int8(source: Source) -> Built:
     return _built(pt2e.compiled(quantized), tensors)
 
 
-def images_last(network: nn.Module) -> Callable[[Tensor], Tensor]:
+def images_last(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """`network` given its images channels last; other inputs as they are."""
 
     def forward(x: Tensor) -> Tensor:

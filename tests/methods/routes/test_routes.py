@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from qstudy.methods import quiet, routes
+from qstudy.methods import legacy, quiet, routes
 from qstudy.methods.routes import examine, handover, route, timed, torch_routes
 from qstudy.methods.routes.kernels import Kernels, counted, kind_of, profiled
 from qstudy.methods.routes.rewrite import one_module_a_call
@@ -38,7 +38,7 @@ def skip_unless_here(name):
         pytest.importorskip("torchao")
     if name in COMPILED and shutil.which("g++") is None:
         pytest.skip("torch.compile needs g++")
-    engine = name.partition(":")[2]
+    engine = name.partition(":")[2].removesuffix("_traced")
     if (
         engine in routes.ENGINES
         and engine not in torch.backends.quantized.supported_engines
@@ -86,6 +86,17 @@ def test_what_a_route_made_is_not_made_again(tmp_path):
     assert torch.equal(first, again)
     assert made == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert set(made) == {"fp32.onnx", "prepared.onnx", "qdq.onnx"}
+
+
+def test_a_trace_answers_as_its_modules_do_whatever_engine_is_set(tmp_path):
+    skip_unless_here("int8:x86_traced")
+    source = source_of("reused", tmp_path)
+    names = ("int8:x86", "int8:x86_traced")
+    eager, program = (routes.build(name, source).forward for name in names)
+    wanted = eager(source.example)
+    for engine in torch.backends.quantized.supported_engines:
+        with legacy.engine(engine):
+            assert torch.equal(program(source.example), wanted)
 
 
 def test_one_module_a_call_is_the_same_network_to_the_last_bit():
