@@ -14,7 +14,7 @@ from qstudy.claims import faults, rules
 from qstudy.claims.faults import ratio_of, supposed
 from qstudy.claims.ledger import Claim, Control
 from qstudy.claims.wording import INT8, NAMES, SPEED_RULE, deck
-from qstudy.experiments.speed.grid import CANDIDATES
+from qstudy.experiments.speed.recipe import CANDIDATES
 from qstudy.measure.statistics import FAILS, SIZE_HOLDS, UNDECIDED
 
 TABLE = "speed.csv"

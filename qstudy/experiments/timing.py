@@ -7,6 +7,7 @@ judged by them; which candidate was the fastest fp32 is read from the same resul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from qstudy.experiments import columns
@@ -23,8 +24,12 @@ def measure(
     *,
     factory: Callable[..., Callable[[], object]],
     arguments: Mapping[str, Any],
+    environments: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> LatencyResult:
-    """Time spec's candidates at its batch, threads, processes and rounds."""
+    """Time spec's candidates at its batch, threads, processes and rounds.
+
+    `environments` as in latency.measure.
+    """
     params = spec.params
     batches = params["batches"] if "batches" in params else [params["batch"]]
     told = f"timing batch {', '.join(map(str, batches))}"
@@ -40,6 +45,7 @@ def measure(
             warmup_seconds=params["warmup_seconds"],
             seed=spec.seed,
             alone=params.get("alone", ()),
+            environments=environments,
             progress=step,
         )
 

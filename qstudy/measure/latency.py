@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,7 @@ def measure(
     seed: int = 0,
     timeout: float = 3600.0,
     alone: Collection[str] = (),
+    environments: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     progress: Callable[[str], None] | None = None,
 ) -> LatencyResult:
     """Time `candidates` (name -> arguments of the factory) side by side.
@@ -179,14 +181,15 @@ def measure(
     Smoke runs may use 1 process; published ones use at least PROCESSES. seed: of the
     candidates' weights and inputs and of the order. timeout: seconds for one process.
     alone: candidates that change a setting of the whole process; each has processes of
-    its own, which take turns with those that the others share.
+    its own, which take turns with those that the others share. environments: variables
+    that some candidates' processes are started with; those of equal ones share theirs.
     progress: called with a line of text after each process.
 
     ValueError for settings outside their range; RuntimeError, one line with the
     candidate's name, where one fails. The worker ends with
     this process, also on Ctrl-C.
     """
-    _check(candidates, factory=factory, batches=batches, alone=alone)
+    _check(candidates, factory=factory, batches=batches, apart=[*alone, *environments])
     for name, number in (
         ("threads", threads),
         ("processes", processes),
@@ -210,17 +213,22 @@ def measure(
         if progress is not None:
             progress(f"process {process + 1} of {processes}")
 
-    if not alone:
-        told = [{**each, "candidates": jobs} for each in told]
+    groups: dict[object, dict[str, Any]] = {}
+    for each in jobs:
+        name = each["name"]
+        environment = dict(environments.get(name, {}))
+        key = name if name in alone else tuple(sorted(environment.items()))
+        group = groups.setdefault(key, {"candidates": [], "environment": environment})
+        group["candidates"].append(each)
+    if len(groups) == 1:
+        (group,) = groups.values()
+        told = [{**each, **group} for each in told]
         return aggregate(workers.take_turns(told, timeout=timeout, done=done))
-    shared = [j for j in jobs if j["name"] not in alone]
-    groups = [shared, *([j] for j in jobs if j["name"] in alone)]
     answers = []
     for each in told:
-        answer: dict[str, Any] = {}
-        for group in filter(None, groups):
-            answer |= workers.ask({**each, "candidates": group}, timeout=timeout)
-        answers.append(answer)
+        turn = [{**each, **group} for group in groups.values()]
+        taken = workers.take_turns(turn, timeout=timeout)
+        answers.append({k: v for answer in taken for k, v in answer.items()})
         done(each["process"])
     return aggregate(answers)
 
@@ -230,14 +238,14 @@ def _check(
     *,
     factory: str,
     batches: Sequence[int],
-    alone: Collection[str],
+    apart: Collection[str],
 ) -> None:
     if not candidates:
         raise ValueError("no candidates to time; give name -> arguments")
     slashed = [name for name in candidates if not name or "/" in name]
     if slashed:
         raise ValueError(f"candidate {slashed[0]!r} is empty or has a '/'; rename it")
-    for name in alone:
+    for name in apart:
         if name not in candidates:
             raise ValueError(f"candidate {name!r} is not one of {list(candidates)}")
     module, _, function = factory.partition(":")

@@ -49,6 +49,7 @@ class Worker:
                 "OMP_NUM_THREADS": str(job["threads"]),
                 # Inductor's own processes each import torch to compile a few lines.
                 "TORCHINDUCTOR_COMPILE_THREADS": "1",
+                **job.get("environment", {}),
             },
         )
         self._tell(json.dumps(job))
@@ -119,13 +120,6 @@ class Worker:
         name, batch = reply["candidate"], reply["batch"]
         who = f"candidate {name!r} at batch {batch}" if name else "the worker"
         raise RuntimeError(f"{who} failed in {self.where}: {reply['error']}")
-
-
-def ask(job: Mapping[str, Any], *, timeout: float) -> Samples:
-    """The samples of one job, run in a fresh process; errors as `Worker`."""
-    with Worker(job, timeout=timeout) as worker:
-        worker.build()
-        return worker.time()
 
 
 def take_turns(

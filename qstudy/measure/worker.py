@@ -7,7 +7,7 @@ conversation is qstudy.measure.processes.
 
     job     {"factory": "module:function", "candidates": [{"name", "args": {}}],
              "batches": [1, 64], "threads", "rounds", "seconds", "warmup_seconds",
-             "seed", "process"}
+             "seed", "process", "environment": {}, which it was started with}
     then    {"built": true}, and a line is read
     answer  {"samples": {candidate: {batch: [ms per call, one a round]}}}
     or      {"error": one line, "candidate": name or null, "batch": int or null}

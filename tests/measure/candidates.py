@@ -19,6 +19,10 @@ def build(*, batch: int, kind: str, seconds: float = 0.0):
     if kind == "threads":
         # 2 ms a thread: the time tells how many threads the worker was given.
         return lambda: time.sleep(0.002 * torch.get_num_threads())
+    if kind in ("spinning", "left alone"):
+        if (os.environ.get("OMP_WAIT_POLICY") == "active") != (kind == "spinning"):
+            raise KeyError("another environment")
+        return lambda: None
     if kind == "raises":
 
         def raises():

@@ -264,20 +264,36 @@ def test_all_are_built_before_one_is_timed(monkeypatch):
 def test_who_changes_a_process_has_one_of_its_own(monkeypatch):
     asked = []
 
-    def ask(job, *, timeout):
-        names = [candidate["name"] for candidate in job["candidates"]]
-        asked.append((job["process"], names))
-        return {name: {"1": [float(len(asked))]} for name in names}
+    def take_turns(jobs, *, timeout, done=lambda number: None):
+        answers = []
+        for job in jobs:
+            names = "".join(candidate["name"] for candidate in job["candidates"])
+            asked.append((job["process"], names, job["environment"]))
+            answers.append({name: {"1": [float(len(asked))]} for name in names})
+        return answers
 
-    monkeypatch.setattr(processes, "ask", ask)
+    monkeypatch.setattr(processes, "take_turns", take_turns)
     settings = {"factory": FACTORY, "threads": 1, "processes": 2}
-    candidates = {name: {} for name in "abcd"}
-    result = latency.measure(candidates, **settings, alone=["b", "d"])
-    turn = [["a", "c"], ["b"], ["d"]]
-    assert asked == [(process, names) for process in (0, 1) for names in turn]
-    assert result.cell("c") == (1, 4) and result.cell("d") == (3, 6)
+    candidates = {name: {} for name in "abcdef"}
+    environments = {"e": {"A": "1"}, "f": {"A": "1"}, "d": {"A": "1"}}
+    result = latency.measure(
+        candidates, **settings, alone=["b", "d"], environments=environments
+    )
+    turn = [("ac", {}), ("b", {}), ("d", {"A": "1"}), ("ef", {"A": "1"})]
+    assert asked == [(process, *group) for process in (0, 1) for group in turn]
+    assert result.cell("c") == (1, 5) and result.cell("d") == (3, 7)
     latency.measure({"b": {}}, **settings, alone=["b"])
-    assert asked[6:] == [(0, ["b"]), (1, ["b"])]
+    assert asked[8:] == [(0, "b", {}), (1, "b", {})]
+    with pytest.raises(ValueError, match="candidate 'g' is not one of"):
+        latency.measure(candidates, **settings, environments={"g": {}})
+
+
+def test_a_worker_is_started_with_its_environment(tiny):
+    candidates = {kind: {"kind": kind} for kind in ("left alone", "spinning")}
+    spinning = {"OMP_WAIT_POLICY": "active"}
+    latency.measure(candidates, **tiny, environments={"spinning": spinning})
+    with pytest.raises(RuntimeError, match=r"'left alone' .*another environment"):
+        latency.measure(candidates, **tiny, environments={"left alone": spinning})
 
 
 def test_threads_reach_the_worker(tiny):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from qstudy.experiments.speed.grid import MODELS
+from qstudy.experiments.speed.recipe import MODELS
 from qstudy.experiments.speed.tables_selection import fastest
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure

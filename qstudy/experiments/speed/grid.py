@@ -1,7 +1,8 @@
-"""The runs of the speed chapter: routes, the zoo, the roofline, the crossover map.
+"""The runs of the speed chapter: routes, changes of them, the roofline, the map.
 
-`first` is what answers the chapter's question, `batches` and `zoo` widen it. A
-measurement needs a machine of its own, so each is a list that is run when there is one.
+`first` and `tried` are what answers the chapter's question, `batches` and `zoo` widen
+it. A measurement needs a machine of its own, so each is a list that is run when there
+is one.
 """
 
 from __future__ import annotations
@@ -10,60 +11,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from qstudy.experiments import baselines
+from qstudy.experiments.speed.recipe import (
+    BATCHES,
+    CANDIDATES,
+    CROSSOVER_BATCHES,
+    ENGINES,
+    MODELS,
+    QUICK,
+    SHAPES,
+    THREADS,
+    TRIED,
+    ZOO,
+    ZOO_CANDIDATES,
+)
 from qstudy.spec import RunSpec
 
 NAME = "speed"
 VERSION = 1
 TRAINED = None  # it keeps no networks
 PARAMETERS: dict[str, Any] = {}
-THREADS = (1, 2)
-BATCHES = (1, 8, 32)
-# In the order of qstudy.methods.routes, which needs torch to be asked.
-CANDIDATES = (
-    "fp32:eager",
-    "fp32:channels_last",
-    "fp32:channels_last_fused",
-    "fp32:compiled",
-    "fp32:onnxruntime",
-    "fp32:openvino",
-    "bf16:eager",
-    "bf16:channels_last_fused",
-    "bf16:compiled",
-    "bf16:openvino",
-    "int8:x86",
-    "int8:onednn",
-    "int8:fbgemm",
-    "int8:qnnpack",
-    "int8:pt2e",
-    "int8:ort_qdq",
-    "int8:ort_qoperator",
-    "int8:openvino",
-)
-# What quick mode times, none of which has to be compiled.
-QUICK = ("fp32:eager", "fp32:channels_last_fused", "int8:onednn", "int8:x86")
-MODELS = ("resnet18", "mobilenet_v2", "resnet20")
-ZOO = (
-    "resnet50",
-    "resnext101_32x8d",
-    "googlenet",
-    "inception_v3",
-    "shufflenet_v2_x1_0",
-)
-_FEW = ("fp32:eager", "fp32:compiled", "fp32:onnxruntime", "fp32:openvino")
-ZOO_CANDIDATES = (
-    *_FEW,
-    "bf16:compiled",
-    *("int8:x86", "int8:onednn", "int8:pt2e", "int8:ort_qdq", "int8:openvino"),
-)
-ENGINES = ("x86", "onednn")
-# Of a convolution 3 x 3, dense or depthwise: channels, image side; of linear: in, out.
-SHAPES = {
-    "conv": [[c, s] for c in (16, 64, 256) for s in (7, 14, 28, 56)],
-    "depthwise": [[c, s] for c in (32, 128, 512) for s in (7, 14, 28, 56)],
-    "linear": [[i, o] for i in (64, 512, 2048) for o in (64, 512, 2048)],
-}
-# Beside one image a call.
-CROSSOVER_BATCHES = {"conv": 8, "depthwise": 8, "linear": 32}
 _BRIEF = {"processes": 2, "rounds": 3, "seconds": 0.2, "warmup_seconds": 0.05}
 
 
@@ -133,9 +99,25 @@ def crossover_spec(
     )
 
 
+def tried_spec(
+    model: str,
+    *,
+    threads: int,
+    candidates: Sequence[str] = TRIED,
+    parent: RunSpec | None = None,
+    **timing: Any,
+) -> RunSpec:
+    """Time routes of `model` as they are and changed, one image a call."""
+    how = {"candidates": candidates, "parent": parent, **timing}
+    return route_spec(model, batch=1, threads=threads, task="tried", **how)
+
+
 def _of(model: str, **how: Any) -> RunSpec:
-    parent = baselines.published() if model == "resnet20" else None
-    return route_spec(model, parent=parent, **how)
+    return route_spec(model, parent=_parent(model), **how)
+
+
+def _parent(model: str) -> RunSpec | None:
+    return baselines.published() if model == "resnet20" else None
 
 
 def quick() -> list[RunSpec]:
@@ -170,6 +152,14 @@ def batches() -> list[RunSpec]:
     ]
 
 
+def tried() -> list[RunSpec]:
+    """What a change of a route brings where the goals are: two threads."""
+    return [
+        tried_spec(m, threads=2, parent=_parent(m), rounds=20, seconds=3.0)
+        for m in MODELS
+    ]
+
+
 def zoo() -> list[RunSpec]:
     """The networks that torchvision also offers quantized, at one image."""
     return [
@@ -198,6 +188,13 @@ def smoke() -> list[RunSpec]:
             candidates=few,
             **_BRIEF,
         ),
+        tried_spec(
+            "resnet8",
+            threads=1,
+            parent=parent,
+            candidates=["int8:x86", "int8:x86+kept"],
+            **_BRIEF,
+        ),
         roofline_spec(["resnet8"], threads=1, seconds=0.02),
         crossover_spec("conv", batch=1, threads=1, shapes=[[8, 7], [16, 7]], **_BRIEF),
         crossover_spec("linear", batch=2, threads=1, shapes=[[16, 16]], **_BRIEF),
@@ -206,4 +203,4 @@ def smoke() -> list[RunSpec]:
 
 def grid(mode: str) -> list[RunSpec]:
     """full: what is published, which `batches` and `zoo` will widen."""
-    return {"smoke": smoke(), "quick": quick(), "full": first()}[mode]
+    return {"smoke": smoke(), "quick": quick(), "full": [*first(), *tried()]}[mode]

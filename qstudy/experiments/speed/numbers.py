@@ -8,6 +8,7 @@ import pandas as pd
 
 from qstudy.experiments import columns
 from qstudy.experiments.speed.grid import NAME
+from qstudy.experiments.speed.numbers_time import spent, tried
 from qstudy.experiments.speed.tables_selection import best_engine, fastest, whole
 from qstudy.spec import Number
 
@@ -22,12 +23,6 @@ GOALS = {
     ("mobilenet_v2", "openvino_int8"): 1.0,
 }
 GOAL_SETTING = (1, 2)  # batch, threads
-PARTS = {
-    "kernels": "kernels that multiply",
-    "rounding": "quantize and dequantize",
-    "other": "operators that do not multiply",
-    "framework": "calls between operators",
-}
 
 
 def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
@@ -36,9 +31,9 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     Routes of whole runs alone; "int8" and "torch_int8" are the fastest of all engines
     and of PyTorch's, with their names in .route_; "best_fp32" and the like stand for
     the fastest of a precision. speed.<model>_<baseline>: a goal, what was reached, and
-    the verdict; speed.goals: how many there are, and hold. speed.<model>.spent.*,
-    .roof.* and .map.*: where time goes, under the roofs, on the map. speed.peak.*,
-    speed.crossover.*.
+    the verdict; speed.goals: how many there are, and hold. speed.<model>.spent.* and
+    .calls.*, .tried.*, .roof.* and .map.*: where time goes, what was tried, under the
+    roofs, on the map. speed.peak.*, speed.crossover.*.
     """
     quoted: dict[str, Number] = {}
     for name in ("speed.csv", "speed_zoo.csv"):
@@ -50,7 +45,9 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
         machines = "; ".join(sorted(set(speed.machine)))
         quoted[f"{NAME}.machine"] = Number(machines, runs=columns.runs(speed))
     if {"speed.csv", "speed_breakdown.csv"} <= set(tables):
-        quoted |= _spent(whole(tables["speed.csv"]), tables["speed_breakdown.csv"])
+        quoted |= spent(whole(tables["speed.csv"]), tables["speed_breakdown.csv"])
+    if "speed_tried.csv" in tables:
+        quoted |= tried(tables["speed_tried.csv"])
     if "speed_roofline.csv" in tables:
         quoted |= _peaks(tables["speed_roofline.csv"])
     if "speed_points.csv" in tables:
@@ -130,32 +127,6 @@ def _goals(frame: pd.DataFrame) -> dict[str, Number]:
         for name, count in (("judged", judged), ("held", held)):
             quoted[f"{NAME}.goals.{name}"] = Number(
                 count, "", 0, runs=tuple(sorted(runs))
-            )
-    return quoted
-
-
-def _spent(speed: pd.DataFrame, breakdown: pd.DataFrame) -> dict[str, Number]:
-    """Shares of the fastest int8 of PyTorch, and the largest beside its kernels."""
-    quoted = {}
-    rows = fastest(speed, torch_alone=True).drop_duplicates(
-        ["model", "batch", "threads"]
-    )
-    for row in rows.itertuples():
-        found = breakdown[
-            (breakdown.run == row.run) & (breakdown.candidate == row.candidate)
-        ]
-        setting = f"b{row.batch}_t{row.threads}"
-        for spent in found.itertuples():
-            shares = {part: getattr(spent, f"{part}_pct") for part in PARTS}
-            key = f"{NAME}.{row.model}.spent"
-            for part, share in shares.items():
-                quoted[f"{key}.{part}_{setting}"] = Number(
-                    share, "%", 0, runs=(row.run,)
-                )
-            shares.pop("kernels")
-            largest = max(shares, key=lambda part: shares[part])
-            quoted[f"{key}.largest_{setting}"] = Number(
-                f"{PARTS[largest]}, {shares[largest]:.0f} %", runs=(row.run,)
             )
     return quoted
 

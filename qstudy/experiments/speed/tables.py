@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from qstudy.experiments import columns, timing
-from qstudy.experiments.speed.grid import CANDIDATES
+from qstudy.experiments.speed.recipe import CANDIDATES
 from qstudy.experiments.speed.tables_places import places, points, roofline_table
 from qstudy.experiments.speed.tables_selection import whole
 from qstudy.spec import RunRecord
@@ -24,8 +24,9 @@ _OTHER_ENGINES = {
 def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     """speed.csv and speed_zoo.csv: a row a (network, setting, route, baseline).
 
-    speed_breakdown.csv: where a route spends its time. speed_refused.csv: the routes
-    that did not take a network, and why. speed_roofline.csv: peaks, then layers.
+    speed_tried.csv: a row a changed route, over itself. speed_breakdown.csv: where a
+    route spends its time. speed_refused.csv: the routes that did not take a network,
+    and why. speed_roofline.csv: peaks, then layers.
     speed_crossover.csv: a row a shape and int8 form. speed_points.csv and _places.csv:
     each network under the roofs and on the map. A table without rows is left out.
     """
@@ -36,6 +37,7 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     made = {
         "speed.csv": _routes(by_task.get("route", [])),
         "speed_zoo.csv": _routes(by_task.get("zoo", [])),
+        "speed_tried.csv": _tried(by_task.get("tried", [])),
         "speed_breakdown.csv": _breakdown(routed),
         "speed_refused.csv": _refused(routed),
         "speed_roofline.csv": roofline_table(by_task.get("roofline", [])),
@@ -101,6 +103,15 @@ def _routes(records: list[RunRecord]) -> pd.DataFrame:
             rows.append({**row, **company, **about})
     keys = ["model", "threads", "batch", "routes", "baseline", "candidate"]
     return _sorted(rows, keys)
+
+
+def _tried(records: list[RunRecord]) -> pd.DataFrame:
+    rows = []
+    for record in records:
+        for row in timing.rows(record):
+            route, _, change = row["candidate"].partition("+")
+            rows.append({**row, "route": route, "change": change})
+    return _sorted(rows, ["model", "threads", "candidate"])
 
 
 def _kernels(record: RunRecord, candidate: str) -> str:

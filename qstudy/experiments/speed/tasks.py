@@ -12,7 +12,7 @@ from qstudy.measure import conditions, latency
 from qstudy.measure.latency import LatencyResult
 from qstudy.spec import Context, RunSpec, Value, Values
 
-TASKS = ("route", "zoo", "roofline", "crossover")
+TASKS = ("route", "zoo", "tried", "roofline", "crossover")
 PARTS = ("kernels", "rounding", "other", "framework")
 
 
@@ -31,6 +31,7 @@ def run(spec: RunSpec, ctx: Context) -> Values:
     done = {
         "route": _route,
         "zoo": _route,
+        "tried": _tried,
         "roofline": _roofline,
         "crossover": _crossover,
     }[task](spec, ctx)
@@ -94,6 +95,34 @@ def _route(spec: RunSpec, ctx: Context) -> dict[str, Value]:
     return values
 
 
+def _tried(spec: RunSpec, ctx: Context) -> dict[str, Value]:
+    """Times of routes as they are and changed, each against itself unchanged."""
+    import tempfile
+    from pathlib import Path
+
+    from qstudy.measure import system
+    from qstudy.methods.routes import changes, handover, timed
+
+    params = spec.params
+    names = params["candidates"]
+    with tempfile.TemporaryDirectory() as folder, system.threads(params["threads"]):
+        told = handover.hand_over(network(spec, ctx, params["model"]), Path(folder))
+        result = timing.measure(
+            spec,
+            ctx,
+            factory=timed.timed_forward,
+            arguments={
+                "network": told,
+                "shape": shape_of(params["model"]),
+                "folder": folder,
+            },
+            environments={n: made for n in names if (made := changes.environment(n))},
+        )
+    routes = {name: changes.parts(name)[0] for name in names}
+    changed = [(name, route) for name, route in routes.items() if name != route]
+    return timing.values(result, [("unchanged", r, n) for n, r in changed])
+
+
 def _examined(examined: Any) -> dict[str, Value]:
     """What a record keeps of a route beside its times."""
     if examined.refused:
@@ -122,14 +151,15 @@ def _examined(examined: Any) -> dict[str, Value]:
 def pairs(result: LatencyResult) -> Any:
     """As timing.against_baselines, and against the best within each engine.
 
-    "torch_fp32" is the fastest fp32 that PyTorch has, "ort_int8" and "openvino_int8"
-    the fastest int8 of the other two.
+    "torch_fp32" is the fastest fp32 that PyTorch has, "x86_int8" its int8 called
+    module by module, "ort_int8" and "openvino_int8" the fastest int8 of the other two.
     """
     whole = timing.against_baselines(result)
     names = list(result.medians)
     own = [n for n in names if n.startswith("fp32:") and n[5:] not in _OTHERS]
     groups = {
         "torch_fp32": own,
+        "x86_int8": [n for n in names if n == "int8:x86"],
         "ort_int8": [n for n in names if n.startswith("int8:ort_")],
         "openvino_int8": [n for n in names if n == "int8:openvino"],
     }

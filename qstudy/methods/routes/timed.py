@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qstudy.methods.routes import handover
+from qstudy.methods.routes import changes, handover
 from qstudy.methods.routes.route import Source
 from qstudy.methods.routes.table import build
 
@@ -42,13 +42,16 @@ def timed_forward(
 ) -> Callable[[], Tensor]:
     """A call of route `name`; `network` as `handover.hand_over` tells it.
 
-    `shape` is that of one example; `folder` as in Source. All routes of a process start
-    from one network, which none of them changes.
+    `name` may have one of `changes` behind it; where that is an environment, the
+    process has been started with it. `shape` is that of one example; `folder` as in
+    Source. All routes of a process start from one network, which none of them changes.
     """
     told = json.dumps(network, sort_keys=True)
     made = _shared(told, (batch, *shape), folder)
-    forward = build(name, made).forward
     x = made.example
+    with changes.compiling(name):
+        forward = build(changes.parts(name)[0], made).forward
+        forward(x)  # what is compiled is compiled now
     return lambda: forward(x)
 
 

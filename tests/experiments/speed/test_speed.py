@@ -8,9 +8,10 @@ import pytest
 from safetensors.torch import save_file
 
 from qstudy.experiments import speed
-from qstudy.experiments.speed import tasks
+from qstudy.experiments.speed import recipe, tasks
 from qstudy.measure.latency import LatencyResult
 from qstudy.methods import routes
+from qstudy.methods.routes import changes
 from qstudy.models import zoo
 from qstudy.report import style
 from qstudy.spec import Value, Values
@@ -45,15 +46,23 @@ def records(tmp_path_factory):
 
 
 def test_the_routes_of_the_grid_are_those_that_there_are():
-    assert set(grid.CANDIDATES) < set(routes.ROUTES)
-    assert set(grid.QUICK) < set(grid.ZOO_CANDIDATES) | set(grid.CANDIDATES)
-    assert [n for n in routes.ROUTES if n in grid.CANDIDATES] == sorted(
-        grid.CANDIDATES, key=list(routes.ROUTES).index
-    )
+    # What only says that layout and fusion do in bf16 what they do in fp32.
+    left_out = {"bf16:channels_last"}
+    assert list(recipe.CANDIDATES) == [n for n in routes.ROUTES if n not in left_out]
+    assert set(recipe.QUICK) < set(recipe.CANDIDATES)
+    assert set(recipe.ZOO_CANDIDATES) < set(recipe.CANDIDATES)
+
+
+def test_what_is_tried_is_a_route_and_a_change_of_it_and_the_route_itself():
+    for candidate in recipe.TRIED:
+        route, change = changes.parts(candidate)
+        assert route in recipe.CANDIDATES and route in recipe.TRIED
+        assert change == "" or changes.environment(candidate) or change == "cpp_wrapper"
+    assert {changes.parts(c)[1] for c in recipe.TRIED} == {"", *changes.CHANGES}
 
 
 def test_no_two_specs_are_alike_and_quick_is_a_part():
-    specs = [*grid.first(), *grid.batches(), *grid.zoo()]
+    specs = [*grid.first(), *grid.tried(), *grid.batches(), *grid.zoo()]
     assert len({spec.key for spec in specs}) == len(specs)
     assert {s.key for s in grid.quick()} <= {s.key for s in grid.first()}
     smoke = {spec.params["task"] for spec in grid.smoke()}
@@ -69,6 +78,7 @@ def test_every_path_ends_in_tables_figures_and_numbers(records):
     assert set(made) == {
         "speed.csv",
         "speed_zoo.csv",
+        "speed_tried.csv",
         "speed_breakdown.csv",
         "speed_roofline.csv",
         "speed_crossover.csv",
@@ -79,7 +89,12 @@ def test_every_path_ends_in_tables_figures_and_numbers(records):
     int8 = rows[rows.candidate == "int8:x86"]
     assert set(int8.int8_kernels) == {10} and set(int8.float_kernels) == {0}
     assert int8.kernels.str.contains("quantized::conv2d_relu").all()
-    assert set(rows.baseline) == {"eager_fp32", "best_fp32", "best_bf16", "torch_fp32"}
+    assert set(rows.baseline) == {
+        *("eager_fp32", "best_fp32", "best_bf16", "torch_fp32", "x86_int8")
+    }
+    (changed,) = made["speed_tried.csv"].itertuples()
+    assert (changed.route, changed.change) == ("int8:x86", "kept")
+    assert changed.baseline == "unchanged" and changed.ratio > 0
     parts = [f"{part}_pct" for part in tasks.PARTS]
     sums = made["speed_breakdown.csv"][parts].sum(axis=1)
     assert sums.tolist() == pytest.approx([100] * len(sums))
@@ -100,6 +115,9 @@ def test_every_path_ends_in_tables_figures_and_numbers(records):
     assert quoted["speed.resnet8.int8.route_b1_t1"].value == "int8:x86"
     won = [quoted[f"speed.crossover.conv.kernel.{r}_b1_t1"] for r in _RESULTS]
     assert sum(number.value for number in won) == 2 and won[0].n == 2
+    kept = quoted["speed.resnet8.tried.int8_x86.kept_t1"]
+    assert kept.value == changed.ratio and kept.runs == (changed.run,)
+    assert 0 < quoted["speed.resnet8.calls.int8_x86_b1_t1"].value < 100
 
 
 _RESULTS = ("wins", "ties", "loses")
@@ -161,6 +179,7 @@ def test_baselines_are_the_fastest_of_each_engine():
         "eager_fp32": "fp32:eager",
         "best_fp32": "fp32:openvino",
         "torch_fp32": "fp32:compiled",
+        "x86_int8": "int8:x86",
         "ort_int8": "int8:ort_qoperator",
         "openvino_int8": "int8:openvino",
     }
