@@ -34,6 +34,17 @@ def test_int8_is_the_same_to_the_bit_in_the_same_kernels(resnet8, images, engine
     assert {key: got[key] for key in kernels} == {key: wanted[key] for key in kernels}
 
 
+@pytest.mark.skipif("x86" not in ENGINES_HERE, reason="no engine x86")
+def test_what_is_to_follow_torchscript_takes_no_quantized_module(resnet8, images):
+    simulated = simulate(resnet8, SimulateConfig())
+    calibrate(simulated, [images], observer="minmax")
+    network = convert.convert(simulated, engine="x86").network
+    with pytest.raises(AttributeError, match="__obj_flatten__"):
+        torch.export.export(network, (images,))
+    with pytest.raises(torch._dynamo.exc.UserError, match="data-dependent"):
+        torch.compile(network, fullgraph=True)(images)
+
+
 def test_no_module_is_called_any_more(resnet8, images):
     calls = []
     for module in resnet8.modules():
