@@ -56,7 +56,7 @@ def held_back(found: Mapping[str, Examined], fastest: str) -> str:
 _PARTS = {
     "rounding": "rounding between float and int8; fewer layers in floats need less",
     "other": "operators that do not multiply; a compiled route can fuse them",
-    "framework": "calls between operators; a larger batch or compiling has fewer",
+    "framework": "calls between operators; a trace or a larger batch has fewer",
 }
 
 
