@@ -131,7 +131,8 @@ EXPLORED = 61
 # by network its widths. The published grid has these, and grows with them.
 PUBLISHED: dict[str, tuple[int, ...]] = {
     "w2a2": (0, 1, 2),
-    "w4a4": (0,),
+    "w3a3": (0, 1, 2),
+    "w4a4": (0, 1, 2),
     "w8a8": (0, 1, 2),
 }
 PUBLISHED_SIZES: dict[str, tuple[str, ...]] = {}

@@ -1,8 +1,8 @@
 """The runs of the speed chapter: routes, changes of them, the roofline, the map.
 
-`first` and `tried` are what answers the chapter's question, `batches` and `zoo` widen
-it. A measurement needs a machine of its own, so each is a list that is run when there
-is one.
+`first` and `tried` are what answers the chapter's question, `compiled`, `batches` and
+`zoo` widen it. A measurement needs a machine of its own, so each is a list that is run
+when there is one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from qstudy.experiments.speed.recipe import (
     SHAPES,
     THREADS,
     TRIED,
+    TRIED_COMPILED,
     ZOO,
     ZOO_CANDIDATES,
 )
@@ -152,12 +153,18 @@ def batches() -> list[RunSpec]:
     ]
 
 
-def tried() -> list[RunSpec]:
+def tried(candidates: Sequence[str] = TRIED) -> list[RunSpec]:
     """What a change of a route brings where the goals are: two threads."""
+    brief = {"rounds": 20, "seconds": 3.0}
     return [
-        tried_spec(m, threads=2, parent=_parent(m), rounds=20, seconds=3.0)
+        tried_spec(m, threads=2, candidates=candidates, parent=_parent(m), **brief)
         for m in MODELS
     ]
+
+
+def compiled() -> list[RunSpec]:
+    """What other calls between compiled kernels bring; compiling them takes long."""
+    return tried(TRIED_COMPILED)
 
 
 def zoo() -> list[RunSpec]:
@@ -202,5 +209,5 @@ def smoke() -> list[RunSpec]:
 
 
 def grid(mode: str) -> list[RunSpec]:
-    """full: what is published, which `batches` and `zoo` will widen."""
+    """full: what is published, which the other lists will widen."""
     return {"smoke": smoke(), "quick": quick(), "full": [*first(), *tried()]}[mode]

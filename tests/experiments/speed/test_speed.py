@@ -54,15 +54,16 @@ def test_the_routes_of_the_grid_are_those_that_there_are():
 
 
 def test_what_is_tried_is_a_route_and_a_change_of_it_and_the_route_itself():
-    for candidate in recipe.TRIED:
-        route, change = changes.parts(candidate)
-        assert route in recipe.CANDIDATES and route in recipe.TRIED
-        assert change == "" or changes.environment(candidate) or change == "cpp_wrapper"
-    assert {changes.parts(c)[1] for c in recipe.TRIED} == {"", *changes.CHANGES}
+    named = (*recipe.TRIED, *recipe.TRIED_COMPILED)
+    for candidate in named:
+        route, _ = changes.parts(candidate)
+        assert route in recipe.CANDIDATES and route in named
+    assert {changes.parts(c)[1] for c in named} == {"", *changes.CHANGES}
 
 
 def test_no_two_specs_are_alike_and_quick_is_a_part():
-    specs = [*grid.first(), *grid.tried(), *grid.batches(), *grid.zoo()]
+    specs = [*grid.first(), *grid.tried(), *grid.compiled()]
+    specs += [*grid.batches(), *grid.zoo()]
     assert len({spec.key for spec in specs}) == len(specs)
     assert {s.key for s in grid.quick()} <= {s.key for s in grid.first()}
     smoke = {spec.params["task"] for spec in grid.smoke()}
