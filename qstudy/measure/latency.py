@@ -226,9 +226,11 @@ def measure(
         return aggregate(workers.take_turns(told, timeout=timeout, done=done))
     answers = []
     for each in told:
-        turn = [{**each, **group} for group in groups.values()]
-        taken = workers.take_turns(turn, timeout=timeout)
-        answers.append({k: v for answer in taken for k, v in answer.items()})
+        answer: dict[str, Any] = {}
+        for group in groups.values():
+            # Each ends before the next is built: one that waits may not wait quietly.
+            answer |= workers.ask({**each, **group}, timeout=timeout)
+        answers.append(answer)
         done(each["process"])
     return aggregate(answers)
 

@@ -122,6 +122,13 @@ class Worker:
         raise RuntimeError(f"{who} failed in {self.where}: {reply['error']}")
 
 
+def ask(job: Mapping[str, Any], *, timeout: float) -> Samples:
+    """The samples of one job, run in a fresh process; errors as `Worker`."""
+    with Worker(job, timeout=timeout) as worker:
+        worker.build()
+        return worker.time()
+
+
 def take_turns(
     jobs: Sequence[Mapping[str, Any]],
     *,

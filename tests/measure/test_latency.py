@@ -264,14 +264,15 @@ def test_all_are_built_before_one_is_timed(monkeypatch):
 def test_who_changes_a_process_has_one_of_its_own(monkeypatch):
     asked = []
 
-    def take_turns(jobs, *, timeout, done=lambda number: None):
-        answers = []
-        for job in jobs:
-            names = "".join(candidate["name"] for candidate in job["candidates"])
-            asked.append((job["process"], names, job["environment"]))
-            answers.append({name: {"1": [float(len(asked))]} for name in names})
-        return answers
+    def ask(job, *, timeout):
+        names = "".join(candidate["name"] for candidate in job["candidates"])
+        asked.append((job["process"], names, job["environment"]))
+        return {name: {"1": [float(len(asked))]} for name in names}
 
+    def take_turns(jobs, *, timeout, done):
+        return [ask(job, timeout=timeout) for job in jobs]
+
+    monkeypatch.setattr(processes, "ask", ask)
     monkeypatch.setattr(processes, "take_turns", take_turns)
     settings = {"factory": FACTORY, "threads": 1, "processes": 2}
     candidates = {name: {} for name in "abcdef"}
