@@ -2,12 +2,16 @@
 
 import re
 import shutil
+import warnings
 
 import nbformat
 import pytest
 import torch
 from torch import nn
 
+from qstudy.methods import convert
+from qstudy.methods.simulate import SimulateConfig, simulate
+from qstudy.methods.simulate.ranges import calibrate
 from qstudy.models.resnet import resnet
 from qstudy.report import numbers
 from qstudy.study.bench import Timing
@@ -255,8 +259,25 @@ def test_migration_onnx_runtime_and_openvino(moved):
     as_fp32(made)
 
 
+def test_an_int8_network_is_traced_to_the_same_answers():
+    if "x86" not in torch.backends.quantized.supported_engines:
+        pytest.skip("no engine x86")
+    code, _ = snippets("speed")
+    images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    simulated = simulate(networks.plain_cnn(), SimulateConfig())
+    calibrate(simulated, [images], observer="minmax")
+    int8_network = convert.convert(simulated, engine="x86")
+    names = {"torch": torch, "int8_network": int8_network, "images": images}
+    with warnings.catch_warnings():
+        # That TorchScript goes, and that scales become constants: the page says both.
+        warnings.simplefilter("ignore")
+        exec(code, names)
+    with torch.no_grad():
+        assert torch.equal(names["traced"](images), int8_network(images))
+
+
 def test_bench_of_your_own_model():
-    (code,) = snippets("speed")
+    _, code = snippets("speed")
     few = 'threads=1, routes=["fp32:eager", "int8:x86"], timing=tiny, progress=False'
     tiny = Timing(processes=1, rounds=3, seconds=0.2, warmup_seconds=0.05)
     names = {"model": networks.plain_cnn(), "tiny": tiny}
