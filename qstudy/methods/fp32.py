@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from qstudy.methods import fusion, plain
 from qstudy.methods.frozen import Forward, compile_frozen
-from qstudy.methods.traced import trace_frozen
+from qstudy.methods.torchscript import trace_frozen
 
 FP32_CANDIDATES = (
     "eager",
@@ -57,7 +57,7 @@ def channels_last_fused(model: nn.Module, *, precision: str = "fp32") -> Forward
 
 
 def traced(model: nn.Module, *, precision: str = "fp32") -> Forward:
-    """`channels_last_fused` as a program of TorchScript; see traced.trace_frozen."""
+    """`channels_last_fused` run by TorchScript; see torchscript.trace_frozen."""
     network = fusion.fuse(model)
     return _forward(network, torch.channels_last, precision, prepare=trace_frozen)
 

@@ -14,7 +14,7 @@ from qstudy.methods.routes.rewrite import one_module_a_call
 from qstudy.methods.routes.route import Built, Source
 from qstudy.methods.simulate import SimulateConfig, simulate
 from qstudy.methods.simulate.ranges import calibrate
-from qstudy.methods.traced import trace_frozen
+from qstudy.methods.torchscript import trace_frozen
 
 Builder = Callable[[Source], Built]
 
@@ -60,19 +60,22 @@ def eager_int8(engine: str, *, traced: bool = False) -> Builder:
 
     def build(source: Source) -> Built:
         network = convert.convert(_calibrated(source), engine=engine)
-        if traced:
-            program = trace_frozen(network.network)
-
-            def forward(x: Tensor) -> Tensor:
-                # Setting the engine is no operator, so no trace has it.
-                with legacy.engine(engine):
-                    return program(x)
-
-            return _built(images_last(forward), size.quantized_tensors(network))
+        called = _by_trace(network) if traced else network
         # The first convolution would otherwise bring its input to this layout itself.
-        return _built(images_last(network), size.quantized_tensors(network))
+        return _built(images_last(called), size.quantized_tensors(network))
 
     return build
+
+
+def _by_trace(network: convert.QuantizedNetwork) -> Callable[[Tensor], Tensor]:
+    program = trace_frozen(network.network)
+
+    def forward(x: Tensor) -> Tensor:
+        # Setting the engine is no operator, so no trace has it.
+        with legacy.engine(network.engine):
+            return program(x)
+
+    return forward
 
 
 def _calibrated(source: Source) -> fx.GraphModule:

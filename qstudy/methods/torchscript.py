@@ -26,8 +26,8 @@ def trace_frozen(network: nn.Module) -> Forward:
     """`network`, in eval mode, traced and frozen; its weights must not change after.
 
     Traced on the first call with each shape, since sizes may be written down with the
-    rest. To be called in inference_mode. That first call raises ValueError where the
-    network chooses by the values of a tensor: a trace would keep the first choice.
+    rest. To be called in inference_mode. Calls raise ValueError where the network
+    chooses by the values of a tensor: a trace would keep the first choice.
     """
     known: dict[torch.Size, nn.Module] = {}
 
@@ -36,7 +36,8 @@ def trace_frozen(network: nn.Module) -> Forward:
             # What is traced in inference mode cannot be frozen.
             with torch.inference_mode(False), torch.no_grad(), _tracing():
                 program = torch.jit.trace(network, x.clone(), check_trace=False)
-                known[x.shape] = torch.jit.freeze(program)
+                frozen = torch.jit.freeze(program)
+            known[x.shape] = frozen
         return known[x.shape](x)
 
     return forward
