@@ -88,15 +88,17 @@ def test_what_a_route_made_is_not_made_again(tmp_path):
     assert set(made) == {"fp32.onnx", "prepared.onnx", "qdq.onnx"}
 
 
-def test_a_trace_answers_as_its_modules_do_whatever_engine_is_set(tmp_path):
+def test_a_trace_answers_as_its_modules_do_whatever_engine_is_set(
+    tmp_path, resnet8, images
+):
     skip_unless_here("int8:x86_traced")
-    source = source_of("reused", tmp_path)
+    source = routes.Source(resnet8, images, (images,), tmp_path)
     names = ("int8:x86", "int8:x86_traced")
     eager, program = (routes.build(name, source).forward for name in names)
-    wanted = eager(source.example)
+    wanted = eager(images)
     for engine in torch.backends.quantized.supported_engines:
         with legacy.engine(engine):
-            assert torch.equal(program(source.example), wanted)
+            assert torch.equal(program(images), wanted), engine
 
 
 def test_one_module_a_call_is_the_same_network_to_the_last_bit():
