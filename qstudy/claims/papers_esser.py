@@ -91,10 +91,13 @@ ESSER = (
         chapter="lsq",
         condition="ResNet-8, 2 bits, the same recipe without the factor, by seed",
         tolerance=GAIN_RULE,
-        rule=rules.ablation("gradient none"),
+        rule=rules.ablation("lsq_ablation.csv", "base", over="gradient none"),
         control=Control(
             "the unchanged runs under the name of the changed",
-            faults.same_condition("base", "gradient none"),
+            faults.same_condition("lsq_ablation.csv", "base", "gradient none"),
+            faults.rows_answered(
+                "lsq_ablation.csv", faults.faultless, condition="base"
+            ),
         ),
         explained={FAILS: "It trains as well or better without.", **ACROSS},
     ),

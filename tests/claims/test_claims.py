@@ -247,6 +247,35 @@ def test_calibrated_networks_passed_off_as_trained_show_no_gain():
     assert judge_control(claim, Evidence({}, records)) == "rejected: undecided here"
 
 
+def varied(**shares):
+    """Evidence of an ablation: the share that each seed of a condition gets right."""
+    rows, records = [], {}
+    for condition, given in shares.items():
+        for key, one in seeds_of("qat", given, width=condition).items():
+            rows.append({"condition": condition, "seed": one.spec.seed, "run": key})
+            records[key] = one
+    return Evidence({"runs.csv": pd.DataFrame(rows)}, records)
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdict"),
+    [
+        ([0.95, 0.96, 0.95], HOLDS),
+        ([0.85, 0.84, 0.85], FAILS),
+        ([0.95, 0.85, 0.9], UNDECIDED),
+        ([0.95], NOT_MEASURED),
+    ],
+)
+def test_one_condition_is_held_against_another_seed_by_seed(shares, verdict):
+    evidence = varied(one=shares, other=[0.9, 0.9, 0.9])
+    rule = training.ablation("runs.csv", "one", over="other")
+    claim = with_rule(rule, fault=faults.same_condition("runs.csv", "other", "one"))
+    assert judge(claim, evidence).verdict == verdict
+    if verdict == HOLDS:
+        assert judge_control(claim, evidence) == "rejected: undecided here"
+        assert judge(claim, evidence).figures[0][1].value == pytest.approx(16 / 3)
+
+
 def learned(shares, *, width="w8a8", **others):
     """Evidence of learned steps by seed, and of `others`, over fp32 that gets 0.9."""
     fp32 = seeds_of("fp32", [0.9] * 3, experiment="static")

@@ -7,7 +7,6 @@ import numpy as np
 from qstudy.claims.faults.records import SEED, with_arrays
 from qstudy.claims.ledger import Change, Evidence
 from qstudy.claims.rules import trained
-from qstudy.spec import RunRecord
 
 
 def static_as_qat(width: str) -> Change:
@@ -71,18 +70,20 @@ def at_chance(method: str, width: str) -> Change:
     return change
 
 
-def same_condition(source: str, target: str) -> Change:
-    """Runs of the condition `source` are passed off as those of `target`."""
+def same_condition(table: str, source: str, target: str) -> Change:
+    """Trainings of the condition `source` are passed off as those of `target`."""
 
     def change(evidence: Evidence) -> Evidence:
-        by_seed: dict[tuple[str, int], RunRecord] = {
-            (record.spec.params.get("condition", ""), record.spec.seed): record
-            for record in evidence.records.values()
+        runs = {
+            name: {
+                r.seed: r.run for r in evidence.rows(table, condition=name).itertuples()
+            }
+            for name in (source, target)
         }
-        for (name, seed), record in by_seed.items():
-            if name == target and (source, seed) in by_seed:
-                correct = by_seed[source, seed].arrays["correct"]
-                evidence = evidence.put_record(with_arrays(record, correct=correct))
+        for seed in runs[source].keys() & runs[target].keys():
+            mine, other = (evidence.record(runs[n][seed]) for n in (target, source))
+            correct = other.arrays["correct"]
+            evidence = evidence.put_record(with_arrays(mine, correct=correct))
         return evidence
 
     return change

@@ -39,16 +39,12 @@ def trained(evidence: Evidence, method: str, width: str) -> dict[int, RunRecord]
     return found
 
 
-def qat_gain(width: str, *, over: str = "") -> Rule:
-    """Training with rounding beats calibrating alone, by per-seed differences.
-
-    With `over`, two calibrated widths are compared instead: `width` against `over`.
-    """
+def qat_gain(width: str) -> Rule:
+    """Training with rounding beats calibrating alone, by per-seed differences."""
 
     def rule(evidence: Evidence) -> Finding:
-        method = "static_int8" if over else "qat"
-        qat = trained(evidence, method, width)
-        static = trained(evidence, "static_int8", over or width)
+        qat = trained(evidence, "qat", width)
+        static = trained(evidence, "static_int8", width)
         seeds = sorted(qat.keys() & static.keys())
         gains = [paired(qat[s], static[s]).value for s in seeds]
         mean = statistics.t_interval(gains)
@@ -113,25 +109,27 @@ def as_simulated(form: str, *, width: str, limit: float) -> Rule:
     return rule
 
 
-def ablation(condition: str, *, method: str = "lsq") -> Rule:
-    """ResNet-8 learns less with one thing changed: base minus `condition`, by seed."""
+def ablation(table: str, condition: str, *, over: str) -> Rule:
+    """ResNet-8 learns more with one `condition` than with the other, seed by seed.
+
+    `table` has a row a training, by condition and seed; NotMeasured for fewer than two
+    seeds that have both.
+    """
 
     def rule(evidence: Evidence) -> Finding:
-        found: dict[str, dict[int, RunRecord]] = {"base": {}, condition: {}}
-        for record in evidence.records.values():
-            params = record.spec.params
-            name = params.get("condition", "")
-            if record.spec.experiment != method or name not in found:
-                continue
-            if params["model"] == "resnet8" and params["task"] == "train":
-                found[name][record.spec.seed] = record
-        base, other = found["base"], found[condition]
-        seeds = sorted(base.keys() & other.keys())
+        first, second = (
+            {
+                row.seed: evidence.record(row.run)
+                for row in evidence.rows(table, condition=name).itertuples()
+            }
+            for name in (condition, over)
+        )
+        seeds = sorted(first.keys() & second.keys())
         if len(seeds) < 2:
-            raise NotMeasured(f"{method}: {condition}")
-        losses = [paired(base[s], other[s]).value for s in seeds]
-        mean = statistics.t_interval(losses)
-        runs = tuple(r[s].spec.key for s in seeds for r in (base, other))
+            raise NotMeasured(f"{table}: two seeds of {condition!r} and {over!r}")
+        gains = [paired(first[s], second[s]).value for s in seeds]
+        mean = statistics.t_interval(gains)
+        runs = tuple(r[s].spec.key for s in seeds for r in (first, second))
         number = quoted(mean, "pp", 2, runs)
         return Finding(above(mean.low, mean.high, 0.0), (("", number),))
 

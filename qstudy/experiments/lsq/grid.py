@@ -21,6 +21,7 @@ from qstudy.experiments.lsq.recipe import (
     FORMS,
     PAPER,
     PUBLISHED,
+    PUBLISHED_ABLATION,
     PUBLISHED_SIZES,
     RATIOS,
     SEEDS,
@@ -297,8 +298,7 @@ def costs() -> list[RunSpec]:
 def grid(mode: str) -> list[RunSpec]:
     """full: what is trained by now and all that follows from it. quick: see `quick`.
 
-    The rest of `core` and `sizes`, and `side`, `recipe_trials` and `costs`, join when
-    they have been run.
+    The rest of `side`, and `recipe_trials` and `costs`, join when they have been run.
     """
     from qstudy.experiments.lsq import grid_smoke  # which builds on this module
 
@@ -307,4 +307,5 @@ def grid(mode: str) -> list[RunSpec]:
     if mode == "quick":
         return quick()
     made = [*trained(), *checkpoints(), *references(), *integers(), *rerun()]
-    return [*made, *ratios()]
+    varied = [s for s in side() if s.params["condition"] in PUBLISHED_ABLATION]
+    return [*made, *varied, *ratios()]

@@ -16,7 +16,7 @@ from qstudy.experiments.lsq.grid import (
     ratio_spec,
 )
 from qstudy.experiments.lsq.recipe import FORMS, SHARES
-from qstudy.experiments.qat.grid import smoke as qat_smoke
+from qstudy.experiments.qat.grid_smoke import smoke as qat_smoke
 from qstudy.spec import RunSpec
 
 # Every ingredient of the recipe, small enough for a smoke run.

@@ -29,8 +29,8 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     its keys, "–" before its first network, and .goal with .goal_verdict, which waits
     for all seeds. <method>.w<bits>a<bits>.drop is what others lose. lsq.file.*,
     lsq.error.* and lsq.integers.<form>.*: files, steps, integers. Of trials and the
-    ablation, lsq.recipe.<condition>.gain and lsq.ablation.<condition>.gain. Of a
-    training step, lsq.cost.t<threads>.<baseline>.ratio, .goal and .goal_verdict,
+    ablation, lsq.recipe.<condition>.gain and lsq.ablation.<condition>.gain, with .top1.
+    Of a training step, lsq.cost.t<threads>.<baseline>.ratio, .goal and .goal_verdict,
     and lsq.cost.peak.lsq, its memory.
     """
     quoted: dict[str, Number] = {}
@@ -46,9 +46,11 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
             quoted[key] = columns.number(row, "gain_pp", "pp", compared=True)
     trials = tables.get("lsq_ablation.csv", pd.DataFrame())
     for row in tables.get("lsq_ablation_summary.csv", pd.DataFrame()).itertuples():
+        mine = trials[trials.condition == row.condition]
+        key, runs = f"{NAME}.ablation.{_plain(row.condition)}", columns.runs(mine)
+        quoted[f"{key}.top1"] = Number(row.top1, "%", 2, n=int(row.n), runs=runs)
         if pd.notna(row.gain_pp):
-            mine = trials[trials.condition == row.condition]
-            quoted[f"{NAME}.ablation.{_plain(row.condition)}.gain"] = Number(
+            quoted[f"{key}.gain"] = Number(
                 row.gain_pp,
                 "pp",
                 2,

@@ -127,15 +127,20 @@ RATIOS = ("full", "sqrt_n", "none")
 SHARES = {"first": 0.01, "last": 20.0, "count": 2000}
 # Runs of the exploration that the docstring of this module tells of.
 EXPLORED = 61
-# What is trained by now: of the core, by width its seeds, and of the smaller networks,
-# by network its widths. The published grid has these, and grows with them.
+# What is trained by now: of the core, by width its seeds, of the smaller networks, by
+# network its widths, and of the ablation its conditions. The published grid has these,
+# and grows with them.
 PUBLISHED: dict[str, tuple[int, ...]] = {
     "w2a2": (0, 1, 2),
     "w3a3": (0, 1, 2),
     "w4a4": (0, 1, 2),
     "w8a8": (0, 1, 2),
 }
-PUBLISHED_SIZES: dict[str, tuple[str, ...]] = {}
+PUBLISHED_SIZES: dict[str, tuple[str, ...]] = {
+    "resnet8": tuple(WIDTHS),
+    "resnet14": tuple(WIDTHS),
+}
+PUBLISHED_ABLATION = ("base", "gradient none")
 
 # What a network is compared with in integers, by width: where sums are rounded as the
 # engines do, one of them and this study's own two ways; elsewhere integers alone.

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from qstudy.experiments import baselines
-from qstudy.experiments.baselines.grid import recipe_smoke
 from qstudy.experiments.evaluation import child_spec
 from qstudy.experiments.qat.recipe import (
     ABLATION,
@@ -24,6 +23,7 @@ from qstudy.experiments.qat.recipe import (
     FEW,
     FINE_TUNING,
     FORMS,
+    PUBLISHED_ABLATION,
     SCHEDULE,
     SIMULATION,
     SOME,
@@ -217,15 +217,20 @@ def ablation() -> list[RunSpec]:
     dev = baselines.dev("resnet8")
     short = {"epochs": ABLATION_EPOCHS}
     tuned = [finetune_spec(dev, "w4a4", seed=s, recipe=short) for s in ABLATION_SEEDS]
-    return tuned + [
+    return tuned + [spec for name in ABLATION for spec in ablated(name)]
+
+
+def ablated(condition: str) -> list[RunSpec]:
+    """The trainings of one condition, a seed each."""
+    changed = ABLATION[condition]
+    return [
         qat_spec(
-            dev,
+            baselines.dev("resnet8"),
             "w4a4",
             seed=seed,
             simulate=changed.get("simulate"),
-            recipe={**short, **changed.get("recipe", {})},
+            recipe={"epochs": ABLATION_EPOCHS, **changed.get("recipe", {})},
         )
-        for changed in ABLATION.values()
         for seed in ABLATION_SEEDS
     ]
 
@@ -281,66 +286,22 @@ def costs() -> list[RunSpec]:
 
 def live() -> RunSpec:
     """The short training that a quick run repeats: an ablation, one epoch, seed 0."""
-    (spec,) = (
-        s
-        for s in ablation()
-        if s.params["recipe"]["epochs"] == 1 and s.seed == ABLATION_SEEDS[0]
-    )
-    return spec
-
-
-def smoke() -> list[RunSpec]:
-    """Every path on generated images: both trainings, and calibration of each."""
-    short = {
-        **{"epochs": 2, "batch": 64, "precision": "fp32", "compiled": False},
-        **{"peak_lr": 0.01},
-    }
-    few = {"images": 64}
-    parent = baselines.smoke()
-    tuned = finetune_spec(parent, "w4a4", recipe=short)
-    moving = {"ranges": "moving_average", "bn_strategy": "one_pass"}
-    dev = recipe_smoke()
-    # A rate and a length that no condition names: they are those of the base.
-    tiny = {**short, "epochs": 2, "peak_lr": 0.02}
-    changed = ({}, ABLATION["per_tensor"]["simulate"])
-    eight = qat_spec(parent, "w8a8", recipe=short, calibration=few)
-    four = qat_spec(parent, "w4a4", simulate=moving, recipe=short, calibration=few)
-    timed = {"processes": 1, "rounds": 2, "seconds": 0.3, "warmup_seconds": 0.1}
-    timed |= {"candidates": ["fp32:fp32", "qat-w4a4:fp32", "torch_eager:fp32"]}
-    return [
-        fp32_spec(parent),
-        eight,
-        four,
-        tuned,
-        ptq_spec(parent, "w4a4", images=64),
-        ptq_spec(tuned, "w4a4", images=64),
-        gap_spec(eight, forms=("x86", "qnnpack"), traced=16),
-        gap_spec(four, first=16, traced=8),
-        ptq_spec(dev, "w4a4", images=64),
-        *(
-            qat_spec(
-                *(dev, "w4a4"),
-                **{"seed": seed, "simulate": how, "recipe": tiny, "calibration": few},
-            )
-            for how in changed
-            for seed in (0, 1)
-        ),
-        reference_spec(dev, "eager", seed=0, epochs=1, batch=64, peak_lr=0.01),
-        cost_spec("resnet8", threads=1, batch=8, **timed),
-    ]
+    return ablated("epochs 1")[0]
 
 
 def grid(mode: str) -> list[RunSpec]:
     """full: what is published, of the above. quick: checkpoints, one short training.
 
-    `ablation` and `references` join full when they are computed; of them it has `live`.
+    The rest of `ablation`, and `references`, join full when they are computed.
     """
-    from qstudy.experiments.qat import grid_graphs  # which builds on this module
+    # They build on this module.
+    from qstudy.experiments.qat import grid_graphs, grid_smoke
 
     if mode == "smoke":
-        return [*smoke(), *grid_graphs.smoke()]
+        return [*grid_smoke.smoke(), *grid_graphs.smoke()]
     quick = [*rerun(), live()]
     if mode == "quick":
         return quick
-    full = [*trials(), *originals(), *core(), *gaps(), *costs()]
+    varied = [spec for name in PUBLISHED_ABLATION for spec in ablated(name)]
+    full = [*trials(), *originals(), *core(), *varied, *gaps(), *costs()]
     return list(dict.fromkeys([*full, *grid_graphs.graphs(), *quick]))

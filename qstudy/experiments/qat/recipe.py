@@ -57,6 +57,8 @@ ABLATION: dict[str, dict[str, dict[str, Any]]] = {
     "bits 8": {"simulate": W8A8},
     "bits 6": {"simulate": {"weight_bits": 6, "activation_bits": 6}},
     "bits 3": {"simulate": {"weight_bits": 3, "activation_bits": 3}},
+    "w8a4": {"simulate": {"weight_bits": 8}},
+    "w4a8": {"simulate": {"activation_bits": 8}},
     "per_tensor": {"simulate": {"granularity": "per_tensor"}},
     "moving_average": {"simulate": {"ranges": "moving_average"}},
     "pact": {"simulate": {"ranges": "pact"}},
@@ -72,12 +74,15 @@ ABLATION: dict[str, dict[str, dict[str, Any]]] = {
 # The factor that each of these conditions varies; Holm's correction is within one.
 FACTORS: dict[str, tuple[str, ...]] = {
     "bits": ("bits 8", "bits 6", "bits 3"),
+    "bits of one": ("w8a4", "w4a8"),
     "granularity": ("per_tensor",),
     "ranges": ("moving_average", "pact"),
     "batch normalization": ("bn frozen", "bn one_pass", "bn two_pass", "bn fold_first"),
     "learning rate": ("peak_lr 0.01", "peak_lr 0.002"),
     "length": ("epochs 1", "epochs 12"),
 }
+# Of these conditions the trainings are published by now.
+PUBLISHED_ABLATION = ("base", "w8a4", "w4a8")
 # What is compared with the network as it is trained: each engine's int8 kernels, and
 # this study's own integers, which alone have fewer bits.
 ENGINES = ("x86", "onednn", "fbgemm", "qnnpack")

@@ -115,10 +115,13 @@ def _summary(frame: pd.DataFrame) -> pd.DataFrame:
         if "base" in by_seed and condition not in ("base", "fp32"):
             gains = (tops - by_seed["base"]).dropna()
         compared = len(gains) > 1
+        one = frame[frame.condition == condition].iloc[0]
         rows.append(
             {
                 "factor": _factor(condition),
                 "condition": condition,
+                "weight_bits": one.weight_bits,
+                "activation_bits": one.activation_bits,
                 "n": len(tops),
                 "top1": portable.mean(tops),
                 "top1_min": tops.min(),

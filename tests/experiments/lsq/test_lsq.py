@@ -90,9 +90,10 @@ def test_one_condition_changes_one_thing_and_each_is_there_for_all_seeds():
 def declared(monkeypatch):
     """Declares what is trained by now."""
 
-    def declare(seeds, sizes=None):
+    def declare(seeds, sizes=None, conditions=()):
         monkeypatch.setattr(grid, "PUBLISHED", seeds)
         monkeypatch.setattr(grid, "PUBLISHED_SIZES", sizes or {})
+        monkeypatch.setattr(grid, "PUBLISHED_ABLATION", conditions)
 
     return declare
 
@@ -111,6 +112,10 @@ def test_what_nobody_has_trained_is_in_no_published_grid(declared):
     ]
     every = {s.key for s in (*grid.core(), *grid.sizes())}
     assert {s.key for s in trained} <= every
+    declared({}, conditions=("base", "muon"))
+    trained = [s for s in lsq.grid("full") if s.params["task"] == "train"]
+    told = [(s.params["condition"], s.seed) for s in trained]
+    assert told == [(c, s) for c in ("base", "muon") for s in ABLATION_SEEDS]
 
 
 def test_all_that_follows_from_a_trained_network_is_published_with_it(declared):
