@@ -6,6 +6,7 @@ Those of the steps themselves are figures_steps.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -116,16 +117,18 @@ def _size(frame: pd.DataFrame) -> Figure:
     for method in [name for name in style.METHODS if name in set(seen.method)]:
         rows = seen[seen.method == method]
         looks = style.method_style(method) | {"label": _LABELS[method]}
-        axis.plot(rows.size_kib, rows.top1, linestyle="none", **looks)
-    for row in front.itertuples():
-        depth = row.model.removeprefix("resnet")
-        axis.annotate(
-            f"ResNet-{depth}, {row.weight_bits} bit",
-            (row.size_kib, row.top1),
-            xytext=(5, -11),
-            textcoords="offset points",
-            fontsize=8,
+        bars = [rows.top1 - rows.top1_lo, rows.top1_hi - rows.top1]
+        axis.errorbar(
+            rows.size_kib, rows.top1, yerr=bars, linestyle="none", capsize=2, **looks
         )
+    learned = seen[seen.method == "lsq"]
+    for model, rows in learned.groupby("model", sort=False):
+        colour = style.method("lsq").colour
+        axis.plot(rows.size_kib, rows.top1, color=colour, linewidth=1, zorder=1)
+        for row in rows.itertuples():
+            _label(axis, row, f"{row.weight_bits}", at=(-9, 4))
+        name = f"ResNet-{model.removeprefix('resnet')}"
+        _label(axis, rows.iloc[-1], name, at=(8, -12))
     scales.logarithmic(axis, "x", base=2)
     axis.set_xlabel("size of the file [KiB] (left is better)")
     axis.set_ylabel("top-1 on the test set [%] (up is better)")
@@ -144,10 +147,18 @@ def _size(frame: pd.DataFrame) -> Figure:
         alt=f"Top-1 against file size for {len(seen)} networks. The front: {told}.",
         caption=(
             f"No network of these that is as small is as accurate: {told}. A point a "
-            "network, the mean of its seeds; dashed: that front. Files hold packed "
-            f"codes, steps, normalizations and biases.{out}"
+            "network, the first seed of each, bars: 95 % interval over "
+            f"{int(frame.n.max()):,} test images; dashed: that front; digits: bits of "
+            "LSQ. Files hold packed codes, steps, normalizations and biases."
+            f"{out}"
         ),
     )
+
+
+def _label(axis: Any, row: Any, text: str, *, at: tuple[int, int]) -> None:
+    """A word beside the point of a network, `at` so many points from it."""
+    place = (row.size_kib, row.top1)
+    axis.annotate(text, place, xytext=at, textcoords="offset points", fontsize=8)
 
 
 def _ablation(frame: pd.DataFrame) -> Figure:

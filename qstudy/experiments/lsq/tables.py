@@ -198,34 +198,23 @@ def _goal(
 
 
 def sizes(records: list[RunRecord]) -> pd.DataFrame:
-    """lsq_size.csv: a row a network, method and width; the mean where there are seeds.
+    """lsq_size.csv: a row a network, method and width, of the first seed of each.
 
-    `front`: no network that is at most as large is more accurate.
+    Only some have more seeds, and a mean beside single runs would compare unlike
+    things. `front`: no network that is at most as large is more accurate.
     """
-    kept = [r for r in records if "size" in r.values]
-    if not kept:
-        return pd.DataFrame()
-    frame = pd.DataFrame([row(r) for r in kept])
-    rows = []
+    kept = [row(r) for r in records if "size" in r.values]
+    made = _sorted(kept, ["size_kib", "model", "method", "seed"])
+    if not len(made):
+        return made
     by = ["model", "method", "weight_bits", "activation_bits"]
-    for key, seeds in frame.groupby(by, sort=False):
-        rows.append(
-            {
-                **dict(zip(by, key, strict=True)),
-                "split": seeds.split.iloc[0],
-                "n": len(seeds),
-                "size_kib": seeds.size_kib.iloc[0],
-                "top1": portable.mean(seeds.top1),
-                "origin": seeds.origin.iloc[0],
-                "run": seeds.run.iloc[0],
-            }
-        )
-    made = _sorted(rows, ["size_kib", "model", "method"])
+    made = made.drop_duplicates(by, ignore_index=True)
     made["front"] = [
         not ((made.size_kib <= each.size_kib) & (made.top1 > each.top1)).any()
         for each in made.itertuples()
     ]
-    return made
+    about = ("split", "seed", "n", "size_kib", "top1", *interval_columns("top1"))
+    return made[[*by, *about, "front", "origin", "run"]]
 
 
 def _sorted(rows: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
