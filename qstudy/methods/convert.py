@@ -23,20 +23,19 @@ from qstudy.measure.system import check_engine
 from qstudy.methods import legacy
 from qstudy.methods.bnfold import ConvBn2d
 from qstudy.methods.fakequant import FakeQuantize
-from qstudy.methods.fusion import bn_affine
+from qstudy.methods.quantized_modules import (
+    QuantizedAdd,
+    QuantizedCat,
+    quantize_module,
+    quantized_layer,
+    saturates,
+)
 from qstudy.methods.simulate.fixed import plain_layer
 from qstudy.methods.simulate.kept import kept_layers
 from qstudy.methods.simulate.layers import RoundedLayer, SameScale
 from qstudy.methods.simulate.network import config_of
-from qstudy.methods.simulate.ranges import (
-    kept_quantizers,
-    quantizers,
-    rounded_weight,
-)
+from qstudy.methods.simulate.ranges import kept_quantizers, quantizers
 from qstudy.methods.simulate.traced import clamp_bounds, kind_of
-from qstudy.numerics.mapping import CodeRange, QParams, quantize
-
-UINT8, INT8 = CodeRange(0, 255), CodeRange(-128, 127)
 
 
 class QuantizedNetwork(nn.Module):
@@ -59,30 +58,6 @@ class QuantizedNetwork(nn.Module):
     def forward(self, *inputs: Tensor) -> Any:
         with legacy.engine(self.engine):
             return self.network(*inputs)
-
-
-class QuantizedAdd(nn.Module):
-    """a + b, or relu(a + b), as one operation on codes."""
-
-    def __init__(self, qparams: QParams, *, relu: bool) -> None:
-        super().__init__()
-        self.op = _scaled(legacy.quantized_modules().QFunctional(), qparams)
-        self.relu = relu
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return self.op.add_relu(a, b) if self.relu else self.op.add(a, b)
-
-
-class QuantizedCat(nn.Module):
-    """Tensors of codes, each brought to one scale, side by side along `dim`."""
-
-    def __init__(self, qparams: QParams, *, dim: int) -> None:
-        super().__init__()
-        self.op = _scaled(legacy.quantized_modules().QFunctional(), qparams)
-        self.dim = dim
-
-    def forward(self, *parts: Tensor) -> Tensor:
-        return self.op.cat(list(parts), dim=self.dim)
 
 
 def convert(simulated: fx.GraphModule, *, engine: str) -> QuantizedNetwork:
@@ -169,11 +144,11 @@ class _Converter:
         arguments = [self.values[node] for node in first.all_input_nodes]
         if first.op == "placeholder":
             arguments = [self.graph.placeholder(first.target)]
-            path, module = f"quantize_{first.name}", _quantize(qparams)
+            path, module = f"quantize_{first.name}", quantize_module(qparams)
         elif isinstance(self._module(first), FakeQuantize):
-            path, module = f"quantize_{first.args[0].name}", _quantize(qparams)
+            path, module = f"quantize_{first.args[0].name}", quantize_module(qparams)
         elif isinstance(layer := self._module(first), RoundedLayer | ConvBn2d):
-            path, module = first.target, _layer(layer, qparams, relu=relu)
+            path, module = first.target, quantized_layer(layer, qparams, relu=relu)
         else:
             path = first.target if first.op == "call_module" else first.name
             if kind_of(first, self.modules) == "add":
@@ -183,7 +158,7 @@ class _Converter:
                 module = QuantizedCat(qparams, dim=dim)
         self.root[path] = module
         made = self.graph.call_module(path, tuple(arguments))
-        if not _saturates(qparams, kernel.bounds):
+        if not saturates(qparams, kernel.bounds):
             low, high = (None if math.isinf(end) else end for end in kernel.bounds)
             if self.engine == "qnnpack":
                 # Its clamp shuffles the values of a channels-last tensor (torch 2.13).
@@ -250,106 +225,3 @@ def _check(quantizer: FakeQuantize, engine: str) -> None:
             "and see what the network then answers"
         )
     quantizer.qparams()  # refuses what has no range
-
-
-def _layer(
-    layer: RoundedLayer | ConvBn2d, qparams: QParams, *, relu: bool
-) -> nn.Module:
-    """torch.ao's quantized module for a layer, its output rounded by `qparams`."""
-    plain, fused = legacy.quantized_modules(), legacy.fused_quantized_modules()
-    codes, scale, bias = integer_weight(layer)
-    weight = _packed(codes, scale)
-    old = layer.layer if isinstance(layer, RoundedLayer) else layer.conv
-    if isinstance(old, nn.Linear):
-        kind = fused.LinearReLU if relu else plain.Linear
-        made = kind(old.in_features, old.out_features)
-    else:
-        kind = fused.ConvReLU2d if relu else plain.Conv2d
-        made = kind(
-            old.in_channels,
-            old.out_channels,
-            old.kernel_size,
-            old.stride,
-            _padding(old),
-            old.dilation,
-            old.groups,
-            padding_mode=old.padding_mode,
-        )
-    made.set_weight_bias(weight, bias)
-    return _scaled(made, qparams)
-
-
-def integer_weight(
-    layer: RoundedLayer | ConvBn2d,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(int8 codes, float32 scale () or (Cout,), float32 bias or None) of a layer.
-
-    The strategy "none" rounds before it folds: what it has folded are the codes of the
-    unfolded weight at a scale times |s|, negated where s is negative; -128 becomes 127.
-    """
-    qparams = layer.weight_quantizer.qparams()
-    weight = rounded_weight(layer)
-    codes = quantize(weight.float(), qparams, invert=True)
-    if isinstance(layer, RoundedLayer):
-        bias = layer.layer.bias
-        bias = None if bias is None else bias.detach().float()
-        return codes.to(torch.int8), qparams.scale.float(), bias
-    bias = layer.folded()[1].float()
-    if layer.strategy != "none":
-        return codes.to(torch.int8), qparams.scale.float(), bias
-    bn = layer.bn
-    factor, _ = bn_affine(
-        bias=None,
-        mean=bn.running_mean,
-        var=bn.running_var,
-        gamma=bn.weight,
-        beta=bn.bias,
-        eps=bn.eps,
-    )
-    factor = factor.detach().float()
-    codes = codes * torch.sign(factor).to(codes.dtype).reshape(-1, 1, 1, 1)
-    scale = (qparams.scale.float() * factor.abs()).clamp(
-        min=torch.finfo(torch.float32).tiny
-    )
-    return codes.clamp(INT8.low, INT8.high).to(torch.int8), scale, bias
-
-
-def _packed(codes: Tensor, scale: Tensor) -> Tensor:
-    if scale.dim() == 0:
-        return torch._make_per_tensor_quantized_tensor(codes, scale.item(), 0)
-    zero = torch.zeros(len(scale), dtype=torch.int64)
-    return torch._make_per_channel_quantized_tensor(codes, scale.double(), zero, 0)
-
-
-def _scaled(module: Any, qparams: QParams) -> Any:
-    module.scale = qparams.scale.item()
-    module.zero_point = int(qparams.zero_point)
-    return module
-
-
-def _quantize(qparams: QParams) -> nn.Module:
-    kind = legacy.quantized_modules().Quantize
-    return kind(qparams.scale.item(), int(qparams.zero_point), torch.quint8)
-
-
-def _saturates(qparams: QParams, bounds: tuple[float, float]) -> bool:
-    """Whether clipping codes to 0..255, after a ReLU if there is one, is the clamp."""
-    scale, zero = qparams.scale.item(), int(qparams.zero_point)
-    low, high = bounds
-    below = low in (-math.inf, 0.0) or round(low / scale) + zero <= UINT8.low
-    return below and (high == math.inf or round(high / scale) + zero >= UINT8.high)
-
-
-def _padding(conv: nn.Conv2d) -> tuple[int, ...]:
-    """`padding` in numbers, the same on both sides."""
-    if not isinstance(conv.padding, str):
-        return conv.padding
-    if conv.padding == "valid":
-        return (0, 0)
-    total = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
-    if any(t % 2 for t in total):
-        raise ValueError(
-            f"padding 'same' of a kernel of size {conv.kernel_size} is longer on one "
-            "side, which no engine offers: pad in a way that is even"
-        )
-    return tuple(t // 2 for t in total)

@@ -12,7 +12,8 @@ from qstudy.measure.system import engines
 from qstudy.methods import legacy, static
 from qstudy.methods.agreement import agreement
 from qstudy.methods.bnfold import BN_STRATEGIES
-from qstudy.methods.convert import convert, integer_weight
+from qstudy.methods.convert import convert
+from qstudy.methods.quantized_modules import integer_weight
 from qstudy.methods.simulate import (
     SimulateConfig,
     calibrate,

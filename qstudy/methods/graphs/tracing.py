@@ -21,12 +21,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from qstudy.methods import legacy
-from qstudy.methods.convert import QuantizedAdd, QuantizedCat, QuantizedNetwork
+from qstudy.methods.convert import QuantizedNetwork
 from qstudy.methods.dynamic.under_engine import UnderEngine
 from qstudy.methods.fakequant import FakeQuantize
 from qstudy.methods.graphs.graph import Edge, Graph, Node
 from qstudy.methods.inputs import check_input
 from qstudy.methods.integer import narrow
+from qstudy.methods.quantized_modules import QuantizedAdd, QuantizedCat
 from qstudy.methods.simulate.layers import SameScale
 from qstudy.methods.static import AddReLU, QuantizedResNet
 from qstudy.models.resnet import Add

@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from qstudy.methods.bnfold import ConvBn2d
-from qstudy.methods.convert import integer_weight
 from qstudy.methods.fakequant import FakeQuantize
 from qstudy.methods.integer.arithmetic import IntegerLayer, fixed_point_parameters
 from qstudy.methods.integer.network import check_convolution
+from qstudy.methods.quantized_modules import integer_weight
 from qstudy.methods.simulate.layers import RoundedLayer, SameScale
 from qstudy.methods.simulate.network import config_of
 from qstudy.methods.simulate.ranges import quantizers

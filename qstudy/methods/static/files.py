@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, fx, nn
 
 from qstudy.methods.bnfold import ConvBn2d
-from qstudy.methods.convert import integer_weight
+from qstudy.methods.quantized_modules import integer_weight
 from qstudy.methods.simulate import keep_float, layers, quantizers, simulate
 from qstudy.methods.simulate.fixed import plain_layer
 from qstudy.methods.simulate.layers import RoundedLayer
