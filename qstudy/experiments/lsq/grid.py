@@ -133,7 +133,7 @@ def cost_spec(model: str, *, threads: int, **quicker: Any) -> RunSpec:
         "threads": threads,
         "processes": 5,
         "rounds": 30,
-        "seconds": 10.0,
+        "seconds": 8.0,
         "warmup_seconds": 1.0,
         **quicker,
     }
