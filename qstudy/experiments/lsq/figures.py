@@ -27,6 +27,8 @@ _LABELS = {
 _SCALES = {"full": "1/√(N·Q)", "sqrt_n": "1/√N", "none": "1"}
 # Ratios that the picture of updates shows.
 _DECADES = tuple(10.0**k for k in range(-3, 4))
+# Changes that a picture compares; of fewer the prose tells.
+_FEWEST = 3
 # Points below the best network that the picture of sizes reaches.
 _REACH = 12.0
 
@@ -44,7 +46,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
     if "lsq_size.csv" in tables:
         yield _size(tables["lsq_size.csv"])
     if "lsq_ablation_summary.csv" in tables:
-        yield _ablation(tables["lsq_ablation_summary.csv"])
+        changes = tables["lsq_ablation_summary.csv"]
+        if changes.gain_pp.notna().sum() >= _FEWEST:
+            yield _ablation(changes)
     if "lsq_ratio.csv" in tables:
         yield _ratio(tables["lsq_ratio.csv"])
 

@@ -29,13 +29,17 @@ _LABELS = {
 }
 
 
+# Changes that a picture compares; of fewer a table tells.
+_FEWEST = 3
+
+
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
     """qat_core, qat_ablation, qat_gap and qat_graph_*, of the tables that there are."""
     if "qat_summary.csv" in tables:
         yield _core(tables["qat.csv"], tables["qat_summary.csv"])
     if "qat_ablation.csv" in tables:
         runs, summary = tables["qat_ablation_runs.csv"], tables["qat_ablation.csv"]
-        if summary.gain_pp.notna().any():
+        if summary.gain_pp.notna().sum() >= _FEWEST:
             yield _ablation(runs, summary)
     if "qat_gap_layers.csv" in tables:
         yield _gap(tables["qat_gap_layers.csv"])
