@@ -146,7 +146,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     if not len(frame):
         return frame
-    for (model, bits), seeds in frame.groupby(["model", "weight_bits"]):
+    for (model, bits), seeds in frame.groupby(["model", "weight_bits"], sort=False):
         drops = seeds.drop_pp.dropna()
         many = len(drops) > 1
         drop = statistics.t_interval(drops) if many else None
@@ -221,4 +221,9 @@ def _sorted(rows: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     if not len(frame):
         return frame
-    return frame.sort_values(by, ignore_index=True, kind="stable")
+    return frame.sort_values(by, key=_in_order, ignore_index=True, kind="stable")
+
+
+def _in_order(column: pd.Series) -> pd.Series:
+    """ResNets by their depth, all else as it is."""
+    return column.str[len("resnet") :].astype(int) if column.name == "model" else column
