@@ -13,9 +13,6 @@ from typing import Any
 from qstudy.experiments import baselines
 from qstudy.experiments.evaluation import child_spec
 from qstudy.experiments.qat.recipe import (
-    ABLATION,
-    ABLATION_EPOCHS,
-    ABLATION_SEEDS,
     CALIBRATION,
     CALIBRATORS,
     CHOSEN,
@@ -23,12 +20,10 @@ from qstudy.experiments.qat.recipe import (
     FEW,
     FINE_TUNING,
     FORMS,
-    PUBLISHED_ABLATION,
     SCHEDULE,
     SIMULATION,
     SOME,
     TRACED,
-    W8A8,
     WIDTHS,
 )
 from qstudy.spec import RunSpec
@@ -95,20 +90,22 @@ def ptq_spec(
     parent: RunSpec,
     width: str,
     *,
+    simulate: dict[str, Any] | None = None,
     observer: str = CALIBRATION["observer"],
     images: int = CALIBRATION["images"],
     first: int | None = None,
 ) -> RunSpec:
     """Calibrate `parent`'s network, trained or fine-tuned, and train nothing.
 
-    With `first` only so many images are scored.
+    `simulate` overrides the fields that it has; with `first` only so many images are
+    scored.
     """
     return _spec(
         parent,
         "ptq",
         method="static_int8",
         width=width,
-        simulate={**_SIMULATED, **WIDTHS[width]},
+        simulate={**_SIMULATED, **WIDTHS[width], **(simulate or {})},
         calibration={"images": images, "observer": observer},
         **({} if first is None else {"first": first}),
     )
@@ -141,24 +138,6 @@ def gap_spec(
         forms=list(FORMS[width] if forms is None else forms),
         traced=traced,
         **{"threads": threads, **({} if first is None else {"first": first})},
-    )
-
-
-def reference_spec(parent: RunSpec, route: str, *, seed: int, **recipe: Any) -> RunSpec:
-    """PyTorch's own QAT at 8 bits: ablation "bits 8" in data, length and rates.
-
-    The eager route's fake-quantizers take float32 only; neither is compiled.
-    """
-    how = {"precision": {"eager": "fp32", "pt2e": "bf16"}[route], "compiled": False}
-    base = {**FINE_TUNING, **CHOSEN["w4a4"], "epochs": ABLATION_EPOCHS}
-    return _spec(
-        parent,
-        "reference",
-        seed=seed,
-        method=f"torch_{route}",
-        schedule=SCHEDULE,
-        recipe={**base, **how, **recipe},
-        **W8A8,
     )
 
 
@@ -212,29 +191,6 @@ def core() -> list[RunSpec]:
     ]
 
 
-def ablation() -> list[RunSpec]:
-    """ResNet-8 from dev, one thing changed at a time, scored on the images held out."""
-    dev = baselines.dev("resnet8")
-    short = {"epochs": ABLATION_EPOCHS}
-    tuned = [finetune_spec(dev, "w4a4", seed=s, recipe=short) for s in ABLATION_SEEDS]
-    return tuned + [spec for name in ABLATION for spec in ablated(name)]
-
-
-def ablated(condition: str) -> list[RunSpec]:
-    """The trainings of one condition, a seed each."""
-    changed = ABLATION[condition]
-    return [
-        qat_spec(
-            baselines.dev("resnet8"),
-            "w4a4",
-            seed=seed,
-            simulate=changed.get("simulate"),
-            recipe={"epochs": ABLATION_EPOCHS, **changed.get("recipe", {})},
-        )
-        for seed in ABLATION_SEEDS
-    ]
-
-
 def gaps() -> list[RunSpec]:
     """Every core QAT network against its integer forms.
 
@@ -270,38 +226,21 @@ def rerun() -> list[RunSpec]:
     return [*checked, ptq_spec(first, "w4a4", first=FEW)]
 
 
-def references() -> list[RunSpec]:
-    """PyTorch's own two, ResNet-8 from dev, scored on the images held out."""
-    dev = baselines.dev("resnet8")
-    return [
-        reference_spec(dev, route, seed=ABLATION_SEEDS[0])
-        for route in ("eager", "pt2e")
-    ]
-
-
 def costs() -> list[RunSpec]:
     """A step of ResNet-20 on two threads."""
     return [cost_spec("resnet20")]
 
 
-def live() -> RunSpec:
-    """The short training that a quick run repeats: an ablation, one epoch, seed 0."""
-    return ablated("epochs 1")[0]
-
-
 def grid(mode: str) -> list[RunSpec]:
-    """full: what is published, of the above. quick: checkpoints, one short training.
-
-    The rest of `ablation`, and `references`, join full when they are computed.
-    """
+    """full: all of the above. quick: checkpoints, one short training."""
     # They build on this module.
-    from qstudy.experiments.qat import grid_graphs, grid_smoke
+    from qstudy.experiments.qat import grid_graphs, grid_side, grid_smoke
 
     if mode == "smoke":
         return [*grid_smoke.smoke(), *grid_graphs.smoke()]
-    quick = [*rerun(), live()]
+    quick = [*rerun(), grid_side.live()]
     if mode == "quick":
         return quick
-    varied = [spec for name in PUBLISHED_ABLATION for spec in ablated(name)]
-    full = [*trials(), *originals(), *core(), *varied, *gaps(), *costs()]
-    return list(dict.fromkeys([*full, *grid_graphs.graphs(), *quick]))
+    full = [*trials(), *originals(), *core(), *gaps(), *costs()]
+    varied = [*grid_side.ablation(), *grid_side.references()]
+    return list(dict.fromkeys([*full, *varied, *grid_graphs.graphs(), *quick]))

@@ -11,8 +11,8 @@ from qstudy.experiments.qat.grid import (
     gap_spec,
     ptq_spec,
     qat_spec,
-    reference_spec,
 )
+from qstudy.experiments.qat.grid_side import reference_spec
 from qstudy.experiments.qat.recipe import ABLATION
 from qstudy.spec import RunSpec
 

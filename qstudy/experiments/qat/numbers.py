@@ -21,7 +21,8 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
 
     qat.<width>.epochs is the recipe's. Of a condition .top1 (mean), .top1_min,
     .top1_max, .drop and .behind: what QAT is ahead of it by. qat.recipe.* is of the
-    trials, numbers_gap has qat.gap.*, qat.cost.* and qat.price.*.
+    trials, qat.mobilenet.<width>.<granularity>.<condition>.* of the hard network, with
+    intervals over images; numbers_gap has qat.gap.*, qat.cost.* and qat.price.*.
     """
     quoted: dict[str, Number] = {}
     if "qat_summary.csv" in tables:
@@ -29,6 +30,7 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     for row in tables.get("qat_recipe.csv", pd.DataFrame()).itertuples():
         key = f"{NAME}.recipe.{row.model}.w{row.weight_bits}a{row.activation_bits}"
         quoted[f"{key}.{row.calibrator}"] = columns.number(row, "top1", "%")
+    quoted |= _hard(tables.get("qat_mobilenet.csv", pd.DataFrame()))
     if "qat_ablation.csv" in tables:
         quoted |= _ablation(tables["qat_ablation.csv"])
     for row in tables.get("qat_reference.csv", pd.DataFrame()).itertuples():
@@ -50,9 +52,9 @@ def _summary(table: pd.DataFrame) -> dict[str, Number]:
             found = getattr(row, f"top1_{end}")
             quoted[f"{key}.top1_{end}"] = Number(found, "%", 2, n=row.n, runs=runs)
         if pd.notna(row.drop_pp):
-            quoted[f"{key}.drop"] = _mean(row, "drop_pp", runs)
+            quoted[f"{key}.drop"] = _points(row, "drop_pp", runs)
         if pd.notna(row.gain_pp):
-            quoted[f"{key}.behind"] = _mean(row, "gain_pp", runs)
+            quoted[f"{key}.behind"] = _points(row, "gain_pp", runs)
             said = _resolved(row.resolved, row.gain_pp)
             quoted[f"{key}.verdict"] = Number(said, runs=runs)
     for width in CHOSEN:
@@ -89,6 +91,21 @@ def _claims(table: pd.DataFrame, width: str) -> dict[str, Number]:
     return quoted
 
 
+def _hard(table: pd.DataFrame) -> dict[str, Number]:
+    quoted: dict[str, Number] = {}
+    for row in table.itertuples():
+        told = (row.width, row.granularity, row.condition.replace("+", "_"))
+        key = ".".join(
+            [f"{NAME}.mobilenet", *(part for part in told if pd.notna(part))]
+        )
+        quoted[f"{key}.top1"] = columns.number(row, "top1", "%")
+        if pd.notna(row.drop_pp):
+            quoted[f"{key}.drop"] = columns.number(row, "drop_pp", "pp", compared=True)
+        if pd.notna(row.gain_pp):
+            quoted[f"{key}.behind"] = _points(row, "gain_pp", (row.ahead_run, row.run))
+    return quoted
+
+
 def _ablation(table: pd.DataFrame) -> dict[str, Number]:
     quoted: dict[str, Number] = {}
     for row in table.itertuples():
@@ -96,7 +113,7 @@ def _ablation(table: pd.DataFrame) -> dict[str, Number]:
         key, runs = f"{NAME}.ablation.{condition}", tuple(row.runs.split())
         quoted[f"{key}.top1"] = Number(row.top1, "%", 2, n=row.n, runs=runs)
         if pd.notna(row.gain_pp):
-            quoted[f"{key}.gain"] = _mean(row, "gain_pp", runs)
+            quoted[f"{key}.gain"] = _points(row, "gain_pp", runs)
         if row.resolved is not None and pd.notna(row.resolved):
             said = _resolved(row.resolved, row.gain_pp, more="better", less="worse")
             quoted[f"{key}.verdict"] = Number(said, runs=runs)
@@ -109,8 +126,8 @@ def _ablation(table: pd.DataFrame) -> dict[str, Number]:
     return quoted
 
 
-def _mean(row: Any, column: str, runs: tuple[str, ...]) -> Number:
-    """A mean of per-seed differences with its t interval."""
+def _points(row: Any, column: str, runs: tuple[str, ...]) -> Number:
+    """A difference in points with its interval."""
     stem = column.removesuffix("_pp")
     low, high = getattr(row, f"{stem}_lo"), getattr(row, f"{stem}_hi")
     return Number(getattr(row, column), "pp", 2, low, high, row.n, runs)

@@ -99,10 +99,13 @@ def _train(spec: RunSpec, ctx: Context) -> Values:
 def checkpoint_name(spec: RunSpec) -> str:
     """The file of a trained network.
 
-    A control has no bits, and one for each width: its epochs tell them apart.
+    A control has no bits, and one for each width: its epochs tell them apart. Of
+    weights with one scale per tensor it is said.
     """
     params = spec.params
     told = params.get("width") or f"{params['recipe']['epochs']}epochs"
+    if params.get("simulate", {}).get("granularity") == "per_tensor":
+        told += "-per_tensor"
     return (
         f"{params['model']}-{params['dataset']}-{params['method']}-{told}"
         f"-published-s{spec.seed}.safetensors"

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from qstudy.experiments import baselines, qat
+from qstudy.experiments.qat import grid_side
 from qstudy.experiments.qat.figures import figures
 from qstudy.experiments.qat.recipe import (
     ABLATION,
@@ -72,7 +73,7 @@ def test_no_two_runs_are_alike_and_quick_ones_are_in_the_full_grid():
 
 
 def test_what_chooses_starts_from_dev_and_never_sees_a_test_image():
-    chosen = [*specs.trials(), *specs.ablation(), *specs.references()]
+    chosen = [*specs.trials(), *grid_side.ablation(), *grid_side.references()]
     for spec in chosen:
         assert spec.params["parent"]["params"]["stage"] == "dev"
         assert spec.params["split"] == "train45k"
@@ -119,7 +120,7 @@ def test_the_key_holds_every_field_of_the_simulation(width):
 
 
 def test_every_ablation_is_known_by_what_it_changes():
-    found = [condition_of(s.params) for s in specs.ablation()]
+    found = [condition_of(s.params) for s in grid_side.ablation()]
     assert sorted(found) == sorted(3 * ["finetune", *ABLATION])
     # Each condition but the base belongs to one factor.
     varied = [name for names in FACTORS.values() for name in names]
@@ -202,10 +203,54 @@ def test_records_that_are_missing_are_left_out(lacking):
     assert qat.tables([]) == {} and qat.numbers({}) == {}
 
 
+def hard_records():
+    """One more right in every run than in the one before, per_tensor calibrated bad."""
+    return [
+        scored(
+            spec,
+            100
+            if spec.params.get("simulate", {}).get("granularity") == "per_tensor"
+            and spec.params["task"] == "ptq"
+            else 900 + place,
+        )
+        for place, spec in enumerate(grid_side.hard())
+    ]
+
+
+def test_the_hard_network_is_compared_within_its_width_and_granularity():
+    records = hard_records()
+    made = qat.tables(records)
+    assert set(made) == {"qat_mobilenet.csv"}  # no part of the core's means
+    table = made["qat_mobilenet.csv"]
+    assert len(table) == len(records) == len(set(table.run))
+    rows = table.set_index(["width", "granularity", "condition"])
+    trained = rows.xs("qat", level="condition")
+    assert len(trained) == 2 * len(WIDTHS) and trained.gain_pp.isna().all()
+    collapsed = rows.loc[("w8a8", "per_tensor", "ptq")]
+    better = rows.loc[("w8a8", "per_tensor", "qat")]
+    assert collapsed.gain_pp == pytest.approx(better.top1 - 10)
+    assert collapsed.ahead_run == better.run
+    assert collapsed.drop_pp == pytest.approx(80)
+    said = qat.numbers(made)
+    behind = said["qat.mobilenet.w8a8.per_tensor.ptq.behind"]
+    assert behind.runs == (better.run, collapsed.run)
+    assert behind.value == pytest.approx(better.top1 - 10)
+    assert said["qat.mobilenet.fp32.top1"].value == 90
+    assert "qat.mobilenet.w8a8.finetune.top1" in said
+    assert "qat.mobilenet.w4a4.per_channel.finetune_ptq.behind" in said
+
+
+def test_the_hard_network_is_rounded_as_it_will_be_run():
+    rounded = [s for s in grid_side.hard() if "simulate" in s.params]
+    assert {s.params["simulate"]["bn_strategy"] for s in rounded} == {"fold_first"}
+    kept = [checkpoint_name(s) for s in grid_side.hard() if s.params["task"] == "train"]
+    assert len(set(kept)) == len(kept) == 3 * len(WIDTHS)
+
+
 def ablation_records(gains):
     """Base with 900 + seed right; `gains` by condition, one a seed, in images."""
     made = []
-    for spec in specs.ablation():
+    for spec in grid_side.ablation():
         name = condition_of(spec.params)
         if name in ("base", *gains):
             gain = gains.get(name, (0, 0, 0))[spec.seed]
@@ -317,7 +362,7 @@ def test_tables_survive_their_files(tmp_path):
             *ablation_records({"bits 8": (1, 2, 3)}),
             *gap_records(),
             *[scored(s, 880) for s in specs.trials()],
-            *[scored(s, 880) for s in specs.references()],
+            *[scored(s, 880) for s in grid_side.references()],
             timed(spec, dict.fromkeys(COSTS, 50.0)),
         ]
     )
