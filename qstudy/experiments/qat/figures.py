@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from qstudy.experiments.qat.figures_graphs import graph_figures
-from qstudy.experiments.qat.recipe import WIDTHS
+from qstudy.experiments.qat.recipe import BASES, WIDTHS
 from qstudy.experiments.qat.tables_gap import ROUNDS_BIAS, most_traced
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
@@ -31,6 +31,8 @@ _LABELS = {
 
 # Changes that a picture compares; of fewer a table tells.
 _FEWEST = 3
+# Points from which on that picture is bent, so that small changes can be told.
+_FAR = 10.0
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
@@ -122,14 +124,13 @@ def _ahead(rows: pd.DataFrame, width: str) -> str:
 def _ablation(runs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """Difference to the base, mean of the seeds with its t interval, and each seed."""
     rows = summary[summary.gain_pp.notna()]
-    base = runs[runs.condition == "base"].set_index("seed").top1
+    tops = runs.set_index(["condition", "seed"]).top1
     figure, axis = style.new_figure(height=1.2 + 0.3 * len(rows))
     looks = style.method_style("qat") | {"label": None}
     labels = []
     for place, row in enumerate(rows[::-1].itertuples()):
         labels.append(row.condition.replace("_", " "))
-        here = runs[runs.condition == row.condition].set_index("seed").top1
-        each = (here - base).dropna()
+        each = (tops[row.condition] - tops[BASES.get(row.condition, "base")]).dropna()
         axis.plot(
             each, [place] * len(each), linestyle="none", marker="|", color="#666666"
         )
@@ -145,6 +146,9 @@ def _ablation(runs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     axis.axvline(0, color="#666666", linewidth=1)
     axis.set_yticks(range(len(labels)), labels, fontsize=8)
     axis.set_xlabel("top-1 minus that of the base [pp] (right is better)")
+    if rows.gain_pp.abs().max() > _FAR:
+        scales.symmetric(axis, "x")
+        axis.set_xlabel(f"{axis.get_xlabel()}; logarithmic beyond ±1")
     resolved = [r.condition for r in rows.itertuples() if _is_true(r.resolved)]
     said = ", ".join(resolved).replace("_", " ") if resolved else "none"
     told = "; ".join(f"{r.condition} {r.gain_pp:+.2f}" for r in rows.itertuples())
@@ -157,7 +161,8 @@ def _ablation(runs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         caption=(
             f"Resolved after Holm's correction within a factor: {said}. Filled: "
             f"resolved; bars: 95 % t interval of the per-seed differences, {seeds}; "
-            f"ticks: each seed. {runs.model.iloc[0]}, images held out."
+            "ticks: each seed. A condition named with a low rate is held against that "
+            f"rate. {runs.model.iloc[0]}, images held out."
         ),
     )
 

@@ -68,6 +68,15 @@ ABLATION: dict[str, dict[str, dict[str, Any]]] = {
     "bn fold_first": {"simulate": {"bn_strategy": "fold_first"}},
     "peak_lr 0.01": {"recipe": {"peak_lr": 0.01}},
     "peak_lr 0.002": {"recipe": {"peak_lr": WU_RATE}},
+    # Added when the two had been seen to diverge at the base's rate.
+    "bn frozen, peak_lr 0.002": {
+        "simulate": {"bn_strategy": "frozen"},
+        "recipe": {"peak_lr": WU_RATE},
+    },
+    "bn fold_first, peak_lr 0.002": {
+        "simulate": {"bn_strategy": "fold_first"},
+        "recipe": {"peak_lr": WU_RATE},
+    },
     "epochs 1": {"recipe": {"epochs": 1}},
     "epochs 12": {"recipe": {"epochs": FINE_TUNING["epochs"]}},
 }
@@ -80,7 +89,13 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "batch normalization": ("bn frozen", "bn one_pass", "bn two_pass", "bn fold_first"),
     "learning rate": ("peak_lr 0.01", "peak_lr 0.002"),
     "length": ("epochs 1", "epochs 12"),
+    "batch normalization, low rate": (
+        "bn frozen, peak_lr 0.002",
+        "bn fold_first, peak_lr 0.002",
+    ),
 }
+# A condition is compared with the base, these with the one that shares their rate.
+BASES = dict.fromkeys(FACTORS["batch normalization, low rate"], "peak_lr 0.002")
 # The network on which one scale per tensor is known to fail (Krishnamoorthi 2018,
 # arXiv 1806.08342, table 2). There the weights are rounded as they will be run: folded
 # with their batch normalization, whose factors set the channels' ranges apart.

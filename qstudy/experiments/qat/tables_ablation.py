@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from qstudy.experiments import columns
-from qstudy.experiments.qat.recipe import ABLATION, FACTORS
+from qstudy.experiments.qat.recipe import ABLATION, BASES, FACTORS
 from qstudy.experiments.qat.tables_summary import mean_difference
 from qstudy.measure import portable, statistics
 from qstudy.spec import RunRecord
@@ -50,16 +50,16 @@ def condition_of(params: dict[str, Any]) -> str:
     if params["method"] in _CONTROLS:
         return params["method"]
     changed = _unlike_base(params["simulate"])
-    for name, condition in ABLATION.items():
-        simulated = condition.get("simulate", {})
-        recipe = condition.get("recipe", {})
-        if (
-            name != "base"
-            and changed == simulated
-            and (recipe.items() <= params["recipe"].items())
-        ):
-            return name
-    return "base"
+    fitting = [
+        name
+        for name, condition in ABLATION.items()
+        if condition.get("simulate", {}) == changed
+        and condition.get("recipe", {}).items() <= params["recipe"].items()
+    ]
+    # Of several, the one that asks most of the recipe.
+    return max(
+        fitting, key=lambda n: len(ABLATION[n].get("recipe", {})), default="base"
+    )
 
 
 def _unlike_base(simulated: dict[str, Any]) -> dict[str, Any]:
@@ -104,16 +104,18 @@ def _factor(condition: str) -> str | None:
 def _summary(frame: pd.DataFrame) -> pd.DataFrame:
     """A row a condition: mean and range over seeds, the difference to base by seed.
 
-    `gain_pp` is condition minus base, seed by seed, with its t interval; `resolved`
-    says whether Holm's correction within the factor leaves it at 5 %.
+    `gain_pp` is condition minus what it is compared with (the base, or another of
+    BASES), seed by seed, with its t interval; `resolved` says whether Holm's correction
+    within the factor leaves it at 5 %.
     """
     by_seed = frame.pivot_table(index="seed", columns="condition", values="top1")
     rows = []
     for condition in frame.condition.drop_duplicates():
         tops = by_seed[condition].dropna()
         gains = tops[:0]
-        if "base" in by_seed and condition not in ("base", "fp32"):
-            gains = (tops - by_seed["base"]).dropna()
+        base = BASES.get(condition, "base")
+        if base in by_seed and condition not in ("base", "fp32"):
+            gains = (tops - by_seed[base]).dropna()
         compared = len(gains) > 1
         one = frame[frame.condition == condition].iloc[0]
         rows.append(

@@ -1,6 +1,7 @@
 """The grid of the QAT chapter, and what its records become."""
 
 import json
+import math
 from dataclasses import replace
 from importlib import import_module
 
@@ -281,8 +282,31 @@ def test_an_ablation_is_resolved_by_holm_within_its_factor():
     assert said["qat.ablation.bits_6.verdict"].value == "not resolved"
     assert said["qat.ablation.judged"].value == 4
     assert said["qat.ablation.resolved"].value == 2
+    assert "qat.ablation.bn_frozen_peak_lr_0_002.gain" not in said
     (drawn,) = figures(made)
     assert drawn.name == "qat_ablation" and "per_tensor -3.10" in drawn.alt
+
+
+def test_a_low_rate_is_held_against_the_same_rate():
+    gains = {
+        "peak_lr 0.002": (-50, -51, -52),
+        "bn frozen": (-800, -801, -802),
+        "bn frozen, peak_lr 0.002": (-40, -40, -40),
+    }
+    made = qat.tables(ablation_records(gains))
+    table = made["qat_ablation.csv"].set_index("condition")
+    assert table.gain_pp["bn frozen"] == pytest.approx(-80.1)
+    # 10, 11 and 12 images of a thousand more than the unfolded one at that rate.
+    assert table.gain_pp["bn frozen, peak_lr 0.002"] == pytest.approx(1.1)
+    said = qat.numbers(made)
+    assert said["qat.ablation.bn_frozen_peak_lr_0_002.verdict"].value == "better"
+    (drawn,) = figures(made)
+    (axis,) = drawn.figure.axes
+    assert "logarithmic" in axis.get_xlabel()
+    left = axis.transData.transform([(-80, 0), (-8, 0), (-1, 0), (0, 0)])[:, 0]
+    first, second, third = left[1:] - left[:-1]
+    assert first / second == pytest.approx(1 / math.log10(8))  # in decades
+    assert third > 0
 
 
 def gap_records(**changes):
