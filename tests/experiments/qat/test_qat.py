@@ -243,7 +243,8 @@ def test_the_hard_network_is_compared_within_its_width_and_granularity():
 
 def test_the_hard_network_is_rounded_as_it_will_be_run():
     rounded = [s for s in grid_side.hard() if "simulate" in s.params]
-    assert {s.params["simulate"]["bn_strategy"] for s in rounded} == {"fold_first"}
+    strategies = {s.params["simulate"]["bn_strategy"] for s in rounded}
+    assert len(strategies) == 1 and not strategies & {"none"}
     kept = [checkpoint_name(s) for s in grid_side.hard() if s.params["task"] == "train"]
     assert len(set(kept)) == len(kept) == 3 * len(WIDTHS)
 
