@@ -1,7 +1,7 @@
 """The runs of the speed chapter: routes, changes of them, the roofline, the map.
 
-`first` is what answers the chapter's question; `tried`, `compiled`, `batches` and `zoo`
-widen it. A measurement needs a machine of its own, so each is a list that is run when
+`first` is what answers the chapter's question; `tried` shows what may make a route faster;
+`compiled`, `batches` and `zoo` widen it. A measurement needs a machine of its own, so each is a list that is run when
 there is one.
 """
 
@@ -210,4 +210,4 @@ def smoke() -> list[RunSpec]:
 
 def grid(mode: str) -> list[RunSpec]:
     """full: what is published, which the other lists will widen."""
-    return {"smoke": smoke(), "quick": quick(), "full": first()}[mode]
+    return {"smoke": smoke(), "quick": quick(), "full": [*first(), *tried()]}[mode]
