@@ -1,8 +1,8 @@
 """The runs of the speed chapter: routes, changes of them, the roofline, the map.
 
-`first` is what answers the chapter's question; `tried` shows what may make a route faster;
-`compiled`, `batches` and `zoo` widen it. A measurement needs a machine of its own, so each is a list that is run when
-there is one.
+`first` is what answers the chapter's question, and `tried` what may make a route
+faster; `compiled`, `batches` and `zoo` widen it. A measurement needs a machine of its
+own, so each is a list that is run when there is one.
 """
 
 from __future__ import annotations
@@ -209,5 +209,5 @@ def smoke() -> list[RunSpec]:
 
 
 def grid(mode: str) -> list[RunSpec]:
-    """full: what is published, which the other lists will widen."""
+    """full: what is published, which the lists that are left will widen."""
     return {"smoke": smoke(), "quick": quick(), "full": [*first(), *tried()]}[mode]
