@@ -82,15 +82,15 @@ def _set(axes: Axes, which: str, forward: Callable, inverse: Callable) -> None:
 
 
 def enclose(axes: Axes, which: str, low: float, high: float) -> None:
-    """End axis `which`, made by `logarithmic`, at the ticks around low to high.
+    """End axis `which` of one of the above at the ticks around low to high.
 
-    So no mark lies beyond the last label. ValueError unless 0 < low <= high lie within
-    the axis's ticks.
+    So no mark lies beyond the last label. ValueError unless low <= high lie within the
+    axis's ticks.
     """
     ticks = [float(t) for t in getattr(axes, f"{which}axis").get_major_locator()()]
-    below = [tick for tick in ticks if 0 < tick <= low]
+    below = [tick for tick in ticks if tick <= low]
     above = [tick for tick in ticks if tick >= high and tick > low]
-    if not (0 < low <= high and below and above):
+    if not (low <= high and below and above):
         raise ValueError(
             f"{low} to {high} is not a range within the ticks, {ticks[0]:g} to "
             f"{ticks[-1]:g}"

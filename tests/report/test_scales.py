@@ -83,3 +83,11 @@ def test_no_mark_lies_beyond_the_last_label(low, high, base, ends):
     for wrong in ((0.0, 1.0), (2.0, 1.0), (1.0, 1e30), (np.nan, 1.0)):
         with pytest.raises(ValueError, match="is not a range within the ticks"):
             scales.enclose(axis, "x", *wrong)
+
+
+def test_a_symmetric_axis_ends_at_labels_too():
+    _, axis = style.new_figure()
+    axis.plot([-77, 0.4], [0, 1])
+    scales.symmetric(axis, "x")
+    scales.enclose(axis, "x", -77, 0.4)
+    assert axis.get_xlim() == (-100, 1)

@@ -38,7 +38,8 @@ def ablation(frame: pd.DataFrame) -> Figure:
     axis.set_xlabel("gain of top-1 over the base [pp] (right is better)")
     if shown.gain_pp.abs().max() > _FAR:
         scales.symmetric(axis, "x")
-        axis.set_xlabel(f"{axis.get_xlabel()}; logarithmic beyond ±1")
+        scales.enclose(axis, "x", shown.gain_lo.min(), shown.gain_hi.max())
+        axis.set_xlabel(f"{axis.get_xlabel()}\nlogarithmic beyond ±1")
     best, worst = (
         shown.loc[shown.gain_pp.idxmax()],
         shown.loc[shown.gain_pp.idxmin()],

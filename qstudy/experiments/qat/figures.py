@@ -146,7 +146,8 @@ def _ablation(runs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     axis.set_xlabel("top-1 minus that of the base [pp] (right is better)")
     if rows.gain_pp.abs().max() > _FAR:
         scales.symmetric(axis, "x")
-        axis.set_xlabel(f"{axis.get_xlabel()}; logarithmic beyond ±1")
+        scales.enclose(axis, "x", rows.gain_lo.min(), rows.gain_hi.max())
+        axis.set_xlabel(f"{axis.get_xlabel()}\nlogarithmic beyond ±1")
     resolved = [r.condition for r in rows.itertuples() if _is_true(r.resolved)]
     said = ", ".join(resolved).replace("_", " ") if resolved else "none"
     told = "; ".join(f"{r.condition} {r.gain_pp:+.2f}" for r in rows.itertuples())
