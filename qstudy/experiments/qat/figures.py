@@ -158,7 +158,7 @@ def _ablation(runs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         data=rows,
         alt=f"Difference to the base in points, by what is changed. {told}.",
         caption=(
-            f"Resolved after Holm's correction within a factor: {said}. Filled: "
+            f"Resolved, as corrected by Holm within a factor: {said}. Filled: "
             f"resolved; bars: 95 % t interval of the per-seed differences, {seeds}; "
             "ticks: each seed. A condition named with a low rate is held against that "
             f"rate. {runs.model.iloc[0]}, images held out."
