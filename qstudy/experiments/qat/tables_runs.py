@@ -50,6 +50,7 @@ def networks(records: list[RunRecord]) -> pd.DataFrame:
 
 
 def network_row(record: RunRecord, widths: dict[str, str]) -> dict[str, Any]:
+    """The row of one record; `widths` has, by key, those that a run does not tell."""
     params = record.spec.params
     simulated, recipe = params.get("simulate", {}), params.get("recipe", {})
     trained = params["parent"]["params"].get("method") == "finetune"
