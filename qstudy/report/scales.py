@@ -22,6 +22,8 @@ _TICKS = {
         d * 10**k if k >= 0 else d / 10**-k for k in range(-6, 10) for d in (1, 2, 5)
     ),
 }
+# An axis with values beyond this is bent.
+FAR = 10.0
 # How far below everything a number without a logarithm is put.
 _NOWHERE = -1000.0
 # The straight part of a symmetric axis is as long, from 0 to 1, as this share of a
@@ -79,6 +81,17 @@ def _set(axes: Axes, which: str, forward: Callable, inverse: Callable) -> None:
     if which not in ("x", "y"):
         raise ValueError(f"axis {which!r} is not one of ('x', 'y')")
     getattr(axes, f"set_{which}scale")("function", functions=(forward, inverse))
+
+
+def bend(axes: Axes, *, values: Sequence[float], low: float, high: float) -> None:
+    """Make x symmetric, its label saying so, where one of `values` is beyond FAR.
+
+    So the small ones can be told; x then ends at ticks around low to high.
+    """
+    if max(abs(value) for value in values) > FAR:
+        symmetric(axes, "x")
+        enclose(axes, "x", low, high)
+        axes.set_xlabel(f"{axes.get_xlabel()}\nlogarithmic beyond ±1")
 
 
 def enclose(axes: Axes, which: str, low: float, high: float) -> None:

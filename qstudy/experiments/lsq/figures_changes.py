@@ -14,8 +14,6 @@ from qstudy.report.numbers import counted
 _SCALES = {"full": "1/√(N·Q)", "sqrt_n": "1/√N", "none": "1"}
 # Ratios that the picture of updates shows.
 _DECADES = tuple(10.0**k for k in range(-3, 4))
-# Points from which on a picture of changes is bent, so that small ones can be told.
-_FAR = 10.0
 
 
 def ablation(frame: pd.DataFrame) -> Figure:
@@ -36,10 +34,8 @@ def ablation(frame: pd.DataFrame) -> Figure:
     axis.axvline(0, color="#666666", linewidth=1)
     axis.set_yticks(range(len(shown)), list(shown.condition), fontsize=8)
     axis.set_xlabel("gain of top-1 over the base [pp] (right is better)")
-    if shown.gain_pp.abs().max() > _FAR:
-        scales.symmetric(axis, "x")
-        scales.enclose(axis, "x", shown.gain_lo.min(), shown.gain_hi.max())
-        axis.set_xlabel(f"{axis.get_xlabel()}\nlogarithmic beyond ±1")
+    ends = {"low": shown.gain_lo.min(), "high": shown.gain_hi.max()}
+    scales.bend(axis, values=shown.gain_pp, **ends)
     best, worst = (
         shown.loc[shown.gain_pp.idxmax()],
         shown.loc[shown.gain_pp.idxmin()],

@@ -29,10 +29,6 @@ _LABELS = {
 }
 
 
-# Points from which on that picture is bent, so that small changes can be told.
-_FAR = 10.0
-
-
 def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
     """qat_core, qat_ablation, qat_gap and qat_graph_*, of the tables that there are."""
     if "qat_summary.csv" in tables:
@@ -144,10 +140,8 @@ def _ablation(runs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     axis.axvline(0, color="#666666", linewidth=1)
     axis.set_yticks(range(len(labels)), labels, fontsize=8)
     axis.set_xlabel("top-1 minus that of the base [pp] (right is better)")
-    if rows.gain_pp.abs().max() > _FAR:
-        scales.symmetric(axis, "x")
-        scales.enclose(axis, "x", rows.gain_lo.min(), rows.gain_hi.max())
-        axis.set_xlabel(f"{axis.get_xlabel()}\nlogarithmic beyond ±1")
+    ends = {"low": rows.gain_lo.min(), "high": rows.gain_hi.max()}
+    scales.bend(axis, values=rows.gain_pp, **ends)
     resolved = [r.condition for r in rows.itertuples() if _is_true(r.resolved)]
     said = ", ".join(resolved).replace("_", " ") if resolved else "none"
     told = "; ".join(f"{r.condition} {r.gain_pp:+.2f}" for r in rows.itertuples())

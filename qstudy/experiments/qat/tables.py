@@ -34,7 +34,7 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     hard = [r for r in test if r.spec.params["model"] == HARD]
     if hard:
         made["qat_mobilenet.csv"] = hard_table(hard)
-    if core := [r for r in test if r not in hard]:
+    if core := [r for r in test if r.spec.params["model"] != HARD]:
         frame = networks(core)
         made["qat.csv"] = frame
         if len(whole := summary(frame)):
