@@ -68,7 +68,7 @@ class MobileNetV2(nn.Module):
     least 1280. Raises ValueError for a width outside WIDTHS.
     """
 
-    def __init__(self, *, width: float = 0.5, classes: int = 10) -> None:
+    def __init__(self, *, width: float = 0.25, classes: int = 10) -> None:
         super().__init__()
         least, most = WIDTHS
         if not least <= width <= most:
@@ -98,7 +98,7 @@ class MobileNetV2(nn.Module):
 
 
 def mobilenetv2_32(
-    *, width: float = 0.5, classes: int = 10, seed: int = 0
+    *, width: float = 0.25, classes: int = 10, seed: int = 0
 ) -> MobileNetV2:
     """A MobileNetV2 with weights drawn from `seed`, the global RNG untouched."""
     with torch.random.fork_rng(devices=[]):

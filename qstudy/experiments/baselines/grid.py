@@ -9,6 +9,7 @@ from qstudy.experiments.baselines.recipe import (
     CHOSEN,
     CONDITIONS,
     EPOCHS,
+    LENGTHS,
     NETWORKS,
     PLAIN,
     TRIALS,
@@ -84,7 +85,11 @@ def published(model: str = "resnet20", *, seed: int = 0) -> RunSpec:
             "split": "train",
             "stage": "published",
             "threads": 1,
-            "recipe": {**PLAIN, "epochs": EPOCHS, **CONDITIONS[CHOSEN]},
+            "recipe": {
+                **PLAIN,
+                "epochs": LENGTHS.get(model, EPOCHS),
+                **CONDITIONS[CHOSEN],
+            },
         },
     )
 

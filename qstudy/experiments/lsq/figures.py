@@ -1,6 +1,6 @@
 """The LSQ chapter's figures: accuracy by bits, and by size.
 
-What changes do is figures_changes; the steps themselves are figures_steps.
+How far updates move the steps is figures_ratio; the steps themselves, figures_steps.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments.lsq.figures_changes import ablation, ratio
+from qstudy.experiments import ablation
+from qstudy.experiments.lsq.figures_ratio import ratio
 from qstudy.experiments.lsq.figures_steps import errors, gradient
 from qstudy.measure import portable
 from qstudy.report import scales, style
@@ -23,8 +24,6 @@ _LABELS = {
     "qat": "QAT",
     "lsq": "LSQ",
 }
-# Changes that a picture compares; of fewer the prose tells.
-_FEWEST = 3
 # Points below the best network that the picture of sizes reaches.
 _REACH = 12.0
 
@@ -43,8 +42,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
         yield _size(tables["lsq_size.csv"])
     if "lsq_ablation_summary.csv" in tables:
         changes = tables["lsq_ablation_summary.csv"]
-        if changes.gain_pp.notna().sum() >= _FEWEST:
-            yield ablation(changes)
+        if changes.gain_pp.notna().any():
+            told = {"name": "lsq_ablation", "method": "lsq"}
+            yield ablation.figure(tables["lsq_ablation.csv"], changes, **told)
     if "lsq_ratio.csv" in tables:
         yield ratio(tables["lsq_ratio.csv"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qstudy.experiments import baselines
+from qstudy.experiments.baselines.grid import recipe_smoke
 from qstudy.experiments.lsq.grid import (
     STUDY,
     chosen_spec,
@@ -15,7 +16,7 @@ from qstudy.experiments.lsq.grid import (
     memory_spec,
     ratio_spec,
 )
-from qstudy.experiments.lsq.recipe import FORMS, SHARES
+from qstudy.experiments.lsq.recipe import ABLATION, FORMS, SHARES
 from qstudy.experiments.qat.grid_smoke import smoke as qat_smoke
 from qstudy.spec import RunSpec
 
@@ -63,6 +64,16 @@ def smoke() -> list[RunSpec]:
             condition="smoke",
         ),
         eight,
+        *(
+            lsq_spec(
+                *(recipe_smoke(), "w2a2"),
+                **{"condition": name, "seed": seed, "start": few},
+                simulate=ABLATION[name].get("simulate"),
+                recipe={**short, "epochs": 1},
+            )
+            for name in ("base", "gradient none")
+            for seed in (0, 1)
+        ),
         evaluate_spec(two, "lsq"),
         evaluate_spec(two, "lsq", first=32),
         integers_spec(eight, forms=FORMS["w8a8"], images=32),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments import columns
+from qstudy.experiments import ablation, columns
 from qstudy.experiments.baselines.recipe import goal_verdict
 from qstudy.experiments.lsq.grid import NAME, STUDY
 from qstudy.experiments.lsq.numbers_more import more
@@ -29,7 +28,8 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     its keys, "–" before its first network, and .goal with .goal_verdict, which waits
     for all seeds. <method>.w<bits>a<bits>.drop is what others lose. lsq.file.*,
     lsq.error.* and lsq.integers.<form>.*: files, steps, integers. Of trials and the
-    ablation, lsq.recipe.<condition>.gain and lsq.ablation.<condition>.gain, with .top1.
+    ablation, lsq.recipe.<condition>.gain and lsq.ablation.<condition>.gain, with .top1
+    and .verdict.
     Of a training step, lsq.cost.t<threads>.<baseline>.ratio, .goal and .goal_verdict,
     and lsq.cost.peak.lsq, its memory.
     """
@@ -42,23 +42,11 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
     quoted |= more(tables) if len(networks) else {}
     for row in tables.get("lsq_recipe.csv", pd.DataFrame()).itertuples():
         if pd.notna(row.gain_pp):
-            key = f"{NAME}.recipe.{_plain(row.condition)}.gain"
+            key = f"{NAME}.recipe.{ablation.plain(row.condition)}.gain"
             quoted[key] = columns.number(row, "gain_pp", "pp", compared=True)
-    trials = tables.get("lsq_ablation.csv", pd.DataFrame())
-    for row in tables.get("lsq_ablation_summary.csv", pd.DataFrame()).itertuples():
-        mine = trials[trials.condition == row.condition]
-        key, runs = f"{NAME}.ablation.{_plain(row.condition)}", columns.runs(mine)
-        quoted[f"{key}.top1"] = Number(row.top1, "%", 2, n=int(row.n), runs=runs)
-        if pd.notna(row.gain_pp):
-            quoted[f"{key}.gain"] = Number(
-                row.gain_pp,
-                "pp",
-                2,
-                row.gain_lo,
-                row.gain_hi,
-                n=int(row.n),
-                runs=columns.runs(mine, compared=True),
-            )
+    changes = tables.get("lsq_ablation_summary.csv", pd.DataFrame())
+    if len(changes):
+        quoted |= ablation.numbers(changes, stem=f"{NAME}.ablation")
     for row in tables.get("lsq_cost.csv", pd.DataFrame()).itertuples():
         if row.candidate != STUDY:
             continue
@@ -117,7 +105,3 @@ def _network(row: Any, networks: pd.DataFrame) -> dict[str, Number]:
         if pd.notna(row.goal_verdict):
             made[f"{key}.goal_verdict"] = Number(row.goal_verdict, runs=both)
     return made
-
-
-def _plain(condition: str) -> str:
-    return re.sub("[^a-z0-9]+", "_", condition)

@@ -118,6 +118,28 @@ ABLATION: dict[str, dict[str, dict[str, Any]]] = {
     "distilled alone": {"recipe": {"distill": 1.0, "temperature": 4.0}},
     "muon": mixed("muon"),
 }
+# The factor that each of these conditions varies; Holm's correction is within one.
+FACTORS: dict[str, tuple[str, ...]] = {
+    "gradient": (
+        "gradient sqrt_n",
+        "gradient none",
+        "gradient times_10",
+        "gradient over_10",
+    ),
+    "count": ("count batch",),
+    "bounds": ("bounds torch",),
+    "start": ("start min_max", "start mse"),
+    "granularity": ("per_channel",),
+    "offset": ("offset",),
+    "placement": ("first and last 2 bits", "skip 8 bits"),
+    "positivity": ("positivity abs", "positivity softplus"),
+    "weight decay": ("decay 0", "decay 2.5e-5", "decay 4e-4"),
+    "bits": ("3 bits", "4 bits"),
+    "weight decay at more bits": ("3 bits, decay 2.5e-5", "4 bits, decay 2.5e-5"),
+    "schedule": ("schedule step",),
+    "distillation": ("distilled", "distilled alone"),
+    "optimizer": ("muon",),
+}
 # A condition is compared with the base of its own bits.
 BASES = {"3 bits, decay 2.5e-5": "3 bits", "4 bits, decay 2.5e-5": "4 bits"}
 # Of these the update ratio of each layer is measured (the paper's section 3.4).

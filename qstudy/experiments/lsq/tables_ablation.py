@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qstudy.experiments import columns
-from qstudy.experiments.lsq.recipe import ABLATION, BASES, TRIALS
-from qstudy.measure import portable, statistics
+from qstudy.experiments import ablation, columns
+from qstudy.experiments.lsq.recipe import ABLATION, BASES, FACTORS, TRIALS
+from qstudy.measure import statistics
 from qstudy.spec import RunRecord
 
 
@@ -31,7 +31,10 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         )
         for name in sort
     }
-    made["lsq_ablation_summary.csv"] = summary(made["lsq_ablation.csv"])
+    runs = made["lsq_ablation.csv"]
+    made["lsq_ablation_summary.csv"] = (
+        ablation.summary(runs, factors=FACTORS, against=BASES) if len(runs) else runs
+    )
     return made
 
 
@@ -85,41 +88,3 @@ def _rows(records: list[RunRecord], *, order: list[str]) -> pd.DataFrame:
         ignore_index=True,
         kind="stable",
     )
-
-
-def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row a condition: its mean, and the mean of the per-seed gains."""
-    if not len(frame):
-        return frame
-    rows = []
-    for condition, seeds in frame.groupby("condition", sort=False):
-        gains = _gains(frame, seeds)
-        gain = statistics.t_interval(gains) if len(gains) > 1 else None
-        rows.append(
-            {
-                "condition": condition,
-                "model": seeds.model.iloc[0],
-                "weight_bits": seeds.weight_bits.iloc[0],
-                "n": len(seeds),
-                "top1": portable.mean(seeds.top1),
-                "top1_min": seeds.top1.min(),
-                "top1_max": seeds.top1.max(),
-                "compared_with": seeds.compared_with.iloc[0],
-                **columns.interval("gain_pp", gain),
-                "p": statistics.t_p_value(gains) if gain else None,
-            }
-        )
-    made = pd.DataFrame(rows)
-    judged = made.p.notna()
-    made["resolved"] = None
-    if judged.any():
-        adjusted = statistics.holm(made.p[judged].tolist())
-        made.loc[judged, "resolved"] = [p <= 0.05 for p in adjusted]
-    return made
-
-
-def _gains(frame: pd.DataFrame, seeds: pd.DataFrame) -> list[float]:
-    """Top-1 over that of what it is compared with, of each seed that both have."""
-    base = frame[frame.condition == seeds.compared_with.iloc[0]].set_index("seed").top1
-    mine = seeds.set_index("seed").top1
-    return [float(mine[seed] - base[seed]) for seed in mine.index if seed in base.index]

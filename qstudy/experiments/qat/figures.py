@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from qstudy.experiments import ablation
 from qstudy.experiments.qat.figures_graphs import graph_figures
-from qstudy.experiments.qat.recipe import BASES, WIDTHS
+from qstudy.experiments.qat.recipe import WIDTHS
 from qstudy.experiments.qat.tables_gap import ROUNDS_BIAS, most_traced
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
@@ -36,7 +37,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
     if "qat_ablation.csv" in tables:
         runs, summary = tables["qat_ablation_runs.csv"], tables["qat_ablation.csv"]
         if summary.gain_pp.notna().any():
-            yield _ablation(runs, summary)
+            told = {"name": "qat_ablation", "method": "qat"}
+            yield ablation.figure(runs, summary, **told)
     if "qat_gap_layers.csv" in tables:
         yield _gap(tables["qat_gap_layers.csv"])
     yield from graph_figures(tables)
@@ -113,55 +115,6 @@ def _ahead(rows: pd.DataFrame, width: str) -> str:
         f"{width.upper()}: QAT minus calibration alone is {row.gain_pp:+.2f} pp "
         f"(95 % from {row.gain_lo:+.2f} to {row.gain_hi:+.2f})."
     )
-
-
-def _ablation(runs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
-    """Difference to the base, mean of the seeds with its t interval, and each seed."""
-    rows = summary[summary.gain_pp.notna()]
-    tops = runs.set_index(["condition", "seed"]).top1
-    figure, axis = style.new_figure(height=1.2 + 0.3 * len(rows))
-    looks = style.method_style("qat") | {"label": None}
-    labels = []
-    for place, row in enumerate(rows[::-1].itertuples()):
-        labels.append(row.condition.replace("_", " "))
-        each = (tops[row.condition] - tops[BASES.get(row.condition, "base")]).dropna()
-        axis.plot(
-            each, [place] * len(each), linestyle="none", marker="|", color="#666666"
-        )
-        axis.errorbar(
-            row.gain_pp,
-            place,
-            xerr=[[row.gain_pp - row.gain_lo], [row.gain_hi - row.gain_pp]],
-            capsize=2,
-            markersize=5,
-            markerfacecolor=looks["color"] if _is_true(row.resolved) else "white",
-            **looks,
-        )
-    axis.axvline(0, color="#666666", linewidth=1)
-    axis.set_yticks(range(len(labels)), labels, fontsize=8)
-    axis.set_xlabel("top-1 minus that of the base [pp] (right is better)")
-    ends = {"low": rows.gain_lo.min(), "high": rows.gain_hi.max()}
-    scales.bend(axis, values=rows.gain_pp, **ends)
-    resolved = [r.condition for r in rows.itertuples() if _is_true(r.resolved)]
-    said = ", ".join(resolved).replace("_", " ") if resolved else "none"
-    told = "; ".join(f"{r.condition} {r.gain_pp:+.2f}" for r in rows.itertuples())
-    seeds = counted(int(rows.n.max()), "seed")
-    return Figure(
-        name="qat_ablation",
-        figure=figure,
-        data=rows,
-        alt=f"Difference to the base in points, by what is changed. {told}.",
-        caption=(
-            f"Resolved, as corrected by Holm within a factor: {said}. Filled: "
-            f"resolved; bars: 95 % t interval of the per-seed differences, {seeds}; "
-            "ticks: each seed. A condition named with a low rate is held against that "
-            f"rate. {runs.model.iloc[0]}, images held out."
-        ),
-    )
-
-
-def _is_true(value: object) -> bool:
-    return value is not None and not pd.isna(value) and bool(value)
 
 
 def _gap(layers: pd.DataFrame) -> Figure:

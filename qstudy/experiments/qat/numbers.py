@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments import columns
+from qstudy.experiments import ablation, columns
 from qstudy.experiments.qat.grid import NAME
 from qstudy.experiments.qat.numbers_gap import cost_numbers, gap_numbers
 from qstudy.experiments.qat.recipe import CHOSEN, DROP_GOAL, W4A4_GOAL
@@ -32,7 +31,8 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
         quoted[f"{key}.{row.calibrator}"] = columns.number(row, "top1", "%")
     quoted |= _hard(tables.get("qat_mobilenet.csv", pd.DataFrame()))
     if "qat_ablation.csv" in tables:
-        quoted |= _ablation(tables["qat_ablation.csv"])
+        table = tables["qat_ablation.csv"]
+        quoted |= ablation.numbers(table, stem=f"{NAME}.ablation")
     for row in tables.get("qat_reference.csv", pd.DataFrame()).itertuples():
         quoted[f"{NAME}.reference.{row.condition}.top1"] = columns.number(
             row, "top1", "%"
@@ -106,26 +106,6 @@ def _hard(table: pd.DataFrame) -> dict[str, Number]:
     return quoted
 
 
-def _ablation(table: pd.DataFrame) -> dict[str, Number]:
-    quoted: dict[str, Number] = {}
-    for row in table.itertuples():
-        condition = re.sub("[^a-z0-9]+", "_", row.condition)
-        key, runs = f"{NAME}.ablation.{condition}", tuple(row.runs.split())
-        quoted[f"{key}.top1"] = Number(row.top1, "%", 2, n=row.n, runs=runs)
-        if pd.notna(row.gain_pp):
-            quoted[f"{key}.gain"] = _points(row, "gain_pp", runs)
-        if row.resolved is not None and pd.notna(row.resolved):
-            said = _resolved(row.resolved, row.gain_pp, more="better", less="worse")
-            quoted[f"{key}.verdict"] = Number(said, runs=runs)
-    judged = table[table.resolved.notna()]
-    if len(judged):
-        runs = tuple(" ".join(judged.runs).split())
-        count = int(judged.resolved.map(bool).sum())
-        quoted[f"{NAME}.ablation.judged"] = Number(len(judged), "", 0, runs=runs)
-        quoted[f"{NAME}.ablation.resolved"] = Number(count, "", 0, runs=runs)
-    return quoted
-
-
 def _points(row: Any, column: str, runs: tuple[str, ...]) -> Number:
     """A difference in points with its interval."""
     stem = column.removesuffix("_pp")
@@ -133,12 +113,10 @@ def _points(row: Any, column: str, runs: tuple[str, ...]) -> Number:
     return Number(getattr(row, column), "pp", 2, low, high, row.n, runs)
 
 
-def _resolved(
-    resolved: Any, value: float, *, more: str = "QAT is ahead", less: str = "behind"
-) -> str:
+def _resolved(resolved: Any, value: float) -> str:
     if resolved is None or pd.isna(resolved) or not resolved:
         return "not resolved"
-    return more if value > 0 else less
+    return "QAT is ahead" if value > 0 else "behind"
 
 
 def _better(low: float, high: float) -> str:

@@ -6,10 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from qstudy.experiments import columns
+from qstudy.experiments import ablation, columns
 from qstudy.experiments.qat.recipe import ABLATION, BASES, FACTORS
-from qstudy.experiments.qat.tables_summary import mean_difference
-from qstudy.measure import portable, statistics
 from qstudy.spec import RunRecord
 
 _CONTROLS = ("fp32", "finetune")
@@ -31,7 +29,9 @@ def ablation_tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
         frame = frame.sort_values(["place", "seed"], ignore_index=True, kind="stable")
         made["qat_ablation_runs.csv"] = frame.drop(columns="place")
         if "base" in set(frame.condition):  # what the others are compared with
-            made["qat_ablation.csv"] = _summary(frame)
+            made["qat_ablation.csv"] = ablation.summary(
+                frame, factors=FACTORS, against=BASES
+            )
     theirs = [r for r in mine if r.spec.params["task"] == "reference"]
     if theirs:
         rows = [_row(r, r.spec.params["method"]) | _converted(r) for r in theirs]
@@ -74,7 +74,7 @@ def _row(record: RunRecord, condition: str) -> dict[str, Any]:
     simulated, recipe = params.get("simulate", params), params.get("recipe", {})
     return {
         "condition": condition,
-        "factor": _factor(condition),
+        "factor": ablation.factor_of(condition, FACTORS),
         "model": params["model"],
         "dataset": params["dataset"],
         "split": params["scored_on"],
@@ -94,51 +94,3 @@ def _row(record: RunRecord, condition: str) -> dict[str, Any]:
 def _converted(record: RunRecord) -> dict[str, Any]:
     value = record.values.get("top1_int8")
     return {"top1_int8": None if value is None else value.value}
-
-
-def _factor(condition: str) -> str | None:
-    found = [name for name, conditions in FACTORS.items() if condition in conditions]
-    return found[0] if found else None
-
-
-def _summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row a condition: mean and range over seeds, the difference to base by seed.
-
-    `gain_pp` is condition minus what it is compared with (the base, or another of
-    BASES), seed by seed, with its t interval; `resolved` says whether Holm's correction
-    within the factor leaves it at 5 %.
-    """
-    by_seed = frame.pivot_table(index="seed", columns="condition", values="top1")
-    rows = []
-    for condition in frame.condition.drop_duplicates():
-        tops = by_seed[condition].dropna()
-        gains = tops[:0]
-        base = BASES.get(condition, "base")
-        if base in by_seed and condition not in ("base", "fp32"):
-            gains = (tops - by_seed[base]).dropna()
-        compared = len(gains) > 1
-        one = frame[frame.condition == condition].iloc[0]
-        rows.append(
-            {
-                "factor": _factor(condition),
-                "condition": condition,
-                "weight_bits": one.weight_bits,
-                "activation_bits": one.activation_bits,
-                "n": len(tops),
-                "top1": portable.mean(tops),
-                "top1_min": tops.min(),
-                "top1_max": tops.max(),
-                **columns.interval("gain_pp", mean_difference(gains)),
-                "p": statistics.t_p_value(gains) if compared else None,
-                "p_holm": None,
-                "resolved": None,
-                "runs": " ".join(frame[frame.condition == condition].run),
-            }
-        )
-    for name in FACTORS:
-        judged = [r for r in rows if r["factor"] == name and r["p"] is not None]
-        if judged:
-            adjusted = statistics.holm([r["p"] for r in judged])
-            for row, p in zip(judged, adjusted, strict=True):
-                row["p_holm"], row["resolved"] = p, p <= 0.05
-    return pd.DataFrame(rows)

@@ -13,7 +13,9 @@ from qstudy.experiments.lsq import figures_steps
 from qstudy.experiments.lsq.recipe import (
     ABLATION,
     ABLATION_SEEDS,
+    BASES,
     COST_GOAL,
+    FACTORS,
     FORMS,
     GOALS,
     TRIALS,
@@ -84,6 +86,10 @@ def test_one_condition_changes_one_thing_and_each_is_there_for_all_seeds():
         assert tuple(s.seed for s in specs) == ABLATION_SEEDS
         params = {k: v for k, v in specs[0].params.items() if k != "condition"}
         assert (params == base) == (condition == "base")
+    # Each condition but the base belongs to one factor.
+    varied = [name for names in FACTORS.values() for name in names]
+    assert sorted(["base", *varied]) == sorted(ABLATION)
+    assert {*BASES, *BASES.values()} <= set(ABLATION)
 
 
 @pytest.fixture
@@ -465,7 +471,7 @@ def test_figures_are_drawn_from_what_tables_hold():
     names = ["gradient", "core", "size", "ablation", "ratio"]
     assert list(drawn) == [f"lsq_{name}" for name in names]
     assert "by LSQ at 2 bits, 80 KiB" in drawn["lsq_size"].caption
-    assert "build on 3 bits are held" in drawn["lsq_ablation"].caption
+    assert "builds on 3 bits is held" in drawn["lsq_ablation"].caption
     told = (
         "1/√(N·Q): weights 0.5, activations 0.5, loss at the end 1.00; 1: weights 1.5"
     )

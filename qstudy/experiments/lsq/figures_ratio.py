@@ -1,10 +1,9 @@
-"""What a change of the method does: to accuracy, and to the updates of the steps."""
+"""How far updates move the steps, by what their gradient is multiplied by."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from qstudy.experiments.lsq.tables_ablation import base_of
 from qstudy.measure import portable
 from qstudy.report import scales, style
 from qstudy.report.figures import Figure
@@ -14,49 +13,6 @@ from qstudy.report.numbers import counted
 _SCALES = {"full": "1/√(N·Q)", "sqrt_n": "1/√N", "none": "1"}
 # Ratios that the picture of updates shows.
 _DECADES = tuple(10.0**k for k in range(-3, 4))
-
-
-def ablation(frame: pd.DataFrame) -> Figure:
-    """What one change brings over what it is compared with, by condition."""
-    shown = frame[frame.gain_pp.notna()].iloc[::-1]
-    figure, axis = style.new_figure(height=1.2 + 0.26 * len(shown))
-    looks = {k: v for k, v in style.method_style("lsq").items() if k != "label"}
-    for place, row in enumerate(shown.itertuples()):
-        axis.errorbar(
-            row.gain_pp,
-            place,
-            xerr=[[row.gain_pp - row.gain_lo], [row.gain_hi - row.gain_pp]],
-            capsize=2,
-            markersize=5,
-            markerfacecolor=looks["color"] if row.resolved else "#ffffff",
-            **looks,
-        )
-    axis.axvline(0, color="#666666", linewidth=1)
-    axis.set_yticks(range(len(shown)), list(shown.condition), fontsize=8)
-    axis.set_xlabel("gain of top-1 over the base [pp] (right is better)")
-    ends = {"low": shown.gain_lo.min(), "high": shown.gain_hi.max()}
-    scales.bend(axis, values=shown.gain_pp, **ends)
-    best, worst = (
-        shown.loc[shown.gain_pp.idxmax()],
-        shown.loc[shown.gain_pp.idxmin()],
-    )
-    told = (
-        f"The most is brought by '{best.condition}' ({best.gain_pp:+.2f} points), the "
-        f"most is lost by '{worst.condition}' ({worst.gain_pp:+.2f})"
-    )
-    others = sorted({c for c in shown.compared_with if base_of(c) is not None})
-    apart = f" Conditions that build on {' or '.join(others)} are held against it."
-    return Figure(
-        name="lsq_ablation",
-        figure=figure,
-        data=frame,
-        alt=f"Gain in top-1 of {len(shown)} changes to LSQ at 2 bits. {told}.",
-        caption=(
-            f"{told}. Means over {int(shown.n.iloc[0])} seeds on the images held out, "
-            "bars: 95 % t interval of the per-seed gains; filled: resolved after "
-            f"Holm's correction.{apart if others else ''}"
-        ),
-    )
 
 
 def ratio(frame: pd.DataFrame) -> Figure:
