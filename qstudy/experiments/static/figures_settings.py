@@ -17,34 +17,47 @@ from qstudy.report.figures import Figure
 
 
 def weights(frame: pd.DataFrame) -> Figure:
-    """Drop of top-1 against the bits of the weights, by granularity and folding."""
-    figure, axis = style.new_figure(height=3.6)
+    """Drop of top-1 against the bits of the weights, a panel a network.
+
+    By granularity and folding.
+    """
+    models = list(dict.fromkeys(frame.model))
+    figure, axes = style.new_figure(
+        columns=len(models), height=3.6, sharey=True, squeeze=False
+    )
     told = []
-    groups = list(frame.groupby(["granularity", "bn"], sort=False))
-    for place, ((granularity, bn), rows) in enumerate(groups):
-        rows = rows.sort_values("weight_bits", kind="stable")
-        name = f"{granularity.replace('_', ' ')}, BN {bn}"
-        line(axis, rows, "weight_bits", place, name)
-        least = rows[rows.drop_hi <= 1.0].weight_bits.min()
-        told.append(f"{name}: {least} bits" if least == least else f"{name}: none")
-    axis.set_xlabel("bits of the weights (activations fp32)")
-    axis.set_xticks(sorted(frame.weight_bits.unique()))
-    drop_axis(axis, frame)
-    axis.legend(fontsize=8)
-    first = frame.iloc[0]
+    for axis, model in zip(axes.flat, models, strict=True):
+        mine, fewest = frame[frame.model == model], []
+        groups = mine.groupby(["granularity", "bn"], sort=False)
+        for place, ((granularity, bn), rows) in enumerate(groups):
+            rows = rows.sort_values("weight_bits", kind="stable")
+            name = f"{granularity.replace('_', ' ')}, BN {bn}"
+            line(axis, rows, "weight_bits", place, name)
+            least = rows[rows.drop_hi <= 1.0].weight_bits.min()
+            said = "none" if least != least else f"{least} bits"
+            fewest.append(f"{name} {said}")
+        axis.set_xlabel("bits of the weights")
+        axis.set_xticks(sorted(frame.weight_bits.unique()))
+        axis.set_title(model, fontsize=9)
+        drop_axis(axis, frame)
+        told.append(f"{model}: {', '.join(fewest)}")
+    for axis in axes.flat[1:]:
+        axis.set_ylabel("")
+    axes.flat[0].legend(fontsize=8)
     return Figure(
         name="static_weights",
         figure=figure,
         data=frame,
         alt=(
-            f"Drop of {first.model} by bits of its weights, one line a granularity and "
-            f"place of the batch normalization. Fewest bits with almost no drop: "
+            "Drop by bits of the weights, one line a granularity and place of the "
+            "batch normalization. Fewest bits with almost no drop: "
             f"{'; '.join(told)}."
         ),
         caption=(
             f"The fewest bits of weights that cost at most one point (dashed): "
-            f"{'; '.join(told)}. Bars: paired 95 % interval over {first.n:,} images. "
-            "The vertical axis is linear up to 1 and logarithmic above."
+            f"{'; '.join(told)}. Activations in fp32. Bars: paired 95 % interval over "
+            f"{frame.n.iloc[0]:,} images. The vertical axis is linear up to 1 and "
+            "logarithmic above."
         ),
     )
 

@@ -86,40 +86,52 @@ def _ends(rows: pd.DataFrame, name: str) -> str:
 
 def _cures(frame: pd.DataFrame) -> Figure:
     cures = list(dict.fromkeys(frame.cure))
-    figure, axis = style.new_figure(height=1.1 + 0.42 * len(cures))
+    models = list(dict.fromkeys(frame.model))
+    figure, axes = style.new_figure(
+        columns=len(models),
+        height=1.3 + 0.42 * len(cures),
+        sharey=True,
+        squeeze=False,
+    )
     told = []
-    for place, granularity in enumerate(dict.fromkeys(frame.granularity)):
-        rows = frame[frame.granularity == granularity]
-        axis.errorbar(
-            rows.drop_pp,
-            [cures.index(c) + 0.15 * (2 * place - 1) for c in rows.cure],
-            xerr=[rows.drop_pp - rows.drop_lo, rows.drop_hi - rows.drop_pp],
-            linestyle="none",
-            color=SHADES[place],
-            marker=MARKS[place],
-            label=granularity.replace("_", " "),
-        )
-        first, best = rows.iloc[0], rows.loc[rows.drop_pp.idxmin()]
-        told.append(
-            f"{granularity.replace('_', ' ')}: from {first.drop_pp:.2f} points to "
-            f"{best.drop_pp:.2f} ({best.cure.replace('_', ' with ')})"
-        )
-    axis.set_yticks(range(len(cures)), [c.replace("_", " with ") for c in cures])
-    axis.invert_yaxis()
-    axis.axvline(1, color="#666666", linestyle="--", linewidth=1)
-    scales.symmetric(axis, "x")
-    axis.set_xlim(min(-1.0, frame.drop_lo.min()), 100)
-    axis.set_xlabel("drop of top-1 [pp] (left is better)")
-    figure.legend(fontsize=8, ncols=2, loc="outside upper center")
+    for axis, model in zip(axes.flat, models, strict=True):
+        mine = frame[frame.model == model]
+        for place, granularity in enumerate(dict.fromkeys(mine.granularity)):
+            rows = mine[mine.granularity == granularity]
+            axis.errorbar(
+                rows.drop_pp,
+                [cures.index(c) + 0.15 * (2 * place - 1) for c in rows.cure],
+                xerr=[rows.drop_pp - rows.drop_lo, rows.drop_hi - rows.drop_pp],
+                linestyle="none",
+                color=SHADES[place],
+                marker=MARKS[place],
+                label=granularity.replace("_", " "),
+            )
+            first, best = rows.iloc[0], rows.loc[rows.drop_pp.idxmin()]
+            told.append(
+                f"{model} {granularity.replace('_', ' ')}: from {first.drop_pp:.2f} "
+                f"points to {best.drop_pp:.2f} ({best.cure.replace('_', ' with ')})"
+            )
+        axis.axvline(1, color="#666666", linestyle="--", linewidth=1)
+        scales.symmetric(axis, "x")
+        axis.set_xlim(min(-1.0, frame.drop_lo.min()), 100)
+        axis.set_xlabel("drop of top-1 [pp] (left is better)", fontsize=8)
+        axis.set_title(model, fontsize=9)
+    axes.flat[0].set_yticks(
+        range(len(cures)), [c.replace("_", " with ") for c in cures]
+    )
+    axes.flat[0].invert_yaxis()
+    handles = axes.flat[0].get_legend_handles_labels()
+    figure.legend(*handles, fontsize=8, ncols=2, loc="outside upper center")
     first = frame.iloc[0]
     return Figure(
         name="static_cures",
         figure=figure,
         data=frame,
-        alt=f"Drop of {first.model} with 4-bit weights by cure. {'; '.join(told)}.",
+        alt=f"Drop with {first.weight_bits}-bit weights by cure. {'; '.join(told)}.",
         caption=(
-            f"{first.model}, weights {first.weight_bits} bits, activations 8: "
-            f"{'; '.join(told)}. Bars: paired 95 % interval over {first.n:,} test "
-            f"images; calibrated on {first.calibration_images}."
+            f"Weights {first.weight_bits} bits, activations 8: {'; '.join(told)}. "
+            f"Bars: paired 95 % interval over {first.n:,} test images; calibrated on "
+            f"{first.calibration_images}."
         ),
     )

@@ -99,6 +99,7 @@ def _grown(tables: dict[str, pd.DataFrame]) -> Question:
     engines, cures, calibration, partial = (
         tables[f"static_{name}.csv"] for name in NEEDED
     )
+    cures = cures[cures.model == engines.model.iloc[0]]
     x86 = engines[engines.engine == "x86"].set_index("how", drop=False)
     affine = calibration[calibration.scheme == "affine"]
     narrow = affine[affine.activation_bits == affine.activation_bits.min()]

@@ -6,6 +6,7 @@ from typing import Any
 
 from qstudy.experiments import baselines
 from qstudy.experiments.static import (
+    grid_depthwise,
     grid_kept,
     grid_sweeps,
     grid_transfer,
@@ -117,6 +118,7 @@ def grid(mode: str) -> list[RunSpec]:
             specs.setdefault(latency_spec(parent, batch=batch, threads=threads))
     specs |= dict.fromkeys([*grid_sweeps.second(), grid_transfer.transfer()])
     specs |= dict.fromkeys([*grid_kept.specs(), *grid_work.specs()])
+    specs |= dict.fromkeys(grid_depthwise.specs())
     specs.setdefault(grid_transfer.equalized())
     return list(specs)
 

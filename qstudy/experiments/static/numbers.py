@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from qstudy.experiments import columns
-from qstudy.experiments.static import numbers_kept, numbers_sweeps
+from qstudy.experiments.static import numbers_kept, numbers_networks, numbers_sweeps
 from qstudy.experiments.static.grid import HEADLINE, NAME
 from qstudy.experiments.static.tables import headline
 from qstudy.measure import portable
@@ -19,7 +19,7 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
 
     .runs_7bit and .runs_8bit count the first seed's runs, of all settings and draws of
     calibration images; .resolved_* those whose drop has its whole interval above 0.
-    Other numbers: numbers_sweeps and numbers_kept of this package.
+    Other numbers: numbers_sweeps, numbers_networks and numbers_kept of this package.
     """
     from qstudy.measure import statistics
 
@@ -72,7 +72,9 @@ def numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Number]:
         )
     if "static_latency.csv" in tables:
         quoted |= _speed_numbers(key, tables["static_latency.csv"])
-    return quoted | numbers_sweeps.numbers(tables) | numbers_kept.numbers(tables)
+    for others in (numbers_sweeps, numbers_networks, numbers_kept):
+        quoted |= others.numbers(tables)
+    return quoted
 
 
 def _drop(row: Any) -> Number:

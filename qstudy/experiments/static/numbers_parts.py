@@ -28,3 +28,11 @@ def of_tables(
 def drop_number(row: Any) -> Number:
     """A row's drop with its interval, against the fp32 network of the same run."""
     return columns.number(row, "drop_pp", "pp")
+
+
+def verdict(row: Any) -> Number:
+    """Whether a row has almost no drop."""
+    from qstudy.measure import statistics
+
+    said = statistics.accuracy_verdict(row.drop_hi, low=row.drop_lo)
+    return Number(said, runs=(row.run,))

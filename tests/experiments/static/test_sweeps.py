@@ -8,11 +8,14 @@ import pytest
 
 from qstudy.experiments import baselines, static
 from qstudy.experiments.static import (
+    figures_sweeps,
     grid_sweeps,
+    numbers_networks,
     numbers_sweeps,
     tables_sweeps,
     tasks_models,
 )
+from qstudy.experiments.static.grid_depthwise import DEPTHWISE
 from qstudy.experiments.static.grid_sweeps import SWEEPS, label
 from qstudy.experiments.static.tables_layers import kendall
 from qstudy.methods import legacy
@@ -92,7 +95,7 @@ def test_the_verdict_on_small_models_is_by_seeds(losses, said):
     frame = made["static_models.csv"]
     assert frame.model.tolist() == ["resnet8"] * 9 + ["resnet20"] * 9
     assert frame.drop_pp.tolist()[2] == pytest.approx(losses[0] / 10)
-    quoted = numbers_sweeps.numbers(made)
+    quoted = numbers_networks.numbers(made)
     assert quoted["static.claim.small_models.w4a4"].value == said
     assert quoted["static.models.resnet8.w8a8.drop"].value == 0
     difference = quoted["static.models.difference.w4a4"]
@@ -105,7 +108,7 @@ def test_one_seed_of_a_size_has_no_difference():
         swept(grid_sweeps.models(baselines.published(model)), (900,) * 4)
         for model in ("resnet8", "resnet20")
     ]
-    quoted = numbers_sweeps.numbers(tables_sweeps.tables(records))
+    quoted = numbers_networks.numbers(tables_sweeps.tables(records))
     assert "static.models.difference.w8a8" not in quoted
     assert "static.models.resnet20.w8a8.drop" in quoted
 
@@ -116,10 +119,37 @@ def test_the_fewest_bits_end_where_more_bits_fail():
     lost = {8: 0, 7: 1, 6: 50, 5: 1, 4: 60, 3: 300, 2: 800}
     rights = [900 - lost[c["weight_bits"]] for c in spec.params["conditions"]]
     made = tables_sweeps.tables([swept(spec, (900, *rights))])
-    quoted = numbers_sweeps.numbers(made)
+    quoted = numbers_networks.numbers(made)
     assert quoted["static.weights.per_channel.fewest"].value == 7
     assert quoted["static.claim.weights.per_tensor.w6"].value == "fails"
     assert quoted["static.claim.weights.per_tensor.w7"].value == "holds"
+
+
+def test_the_network_with_depthwise_layers_has_numbers_of_its_own():
+    """None of its drops counts among those of the residual networks."""
+    records = []
+    for model, lost in (("resnet20", 10), (DEPTHWISE, 110)):
+        parent = baselines.published(model)
+        for make in (grid_sweeps.weights, grid_sweeps.models, grid_sweeps.cures):
+            spec = make(parent)
+            rounded = (900 - lost,) * len(spec.params["conditions"])
+            cpu = {
+                f"cpu.{label(c)}": Value(1.0, "s", "timing", 1.0, 1.0)
+                for c in spec.params["conditions"]
+            }
+            records.append(swept(spec, (900, *rounded), **cpu))
+    made = tables_sweeps.tables(records)
+    quoted = numbers_networks.numbers(made)
+    for stem, drop in (("static", 1.0), ("static.mobilenet", 11.0)):
+        for name in ("weights.per_tensor.folded.w8", "cures.per_tensor.nearest"):
+            assert quoted[f"{stem}.{name}.drop"].value == pytest.approx(drop)
+    assert quoted["static.models.resnet20.w8a8.drop"].value == pytest.approx(1.0)
+    theirs = [key for key in quoted if DEPTHWISE in key]
+    assert theirs and all(key.startswith("static.mobilenet.") for key in theirs)
+    drawn = {figure.name: figure for figure in figures_sweeps.figures(made)}
+    for name in ("static_weights", "static_cures"):
+        titles = [axis.get_title() for axis in drawn[name].figure.axes]
+        assert titles == ["resnet20", DEPTHWISE]
 
 
 def layered(task, *, seed=0, orders=("b a", "a b", "b")):

@@ -11,7 +11,7 @@ from qstudy import data
 from qstudy.experiments.static import (
     grid_transfer,
     numbers_kept,
-    numbers_sweeps,
+    numbers_networks,
     tables_sweeps,
     tasks,
     tasks_transfer,
@@ -70,7 +70,7 @@ def test_each_condition_is_scored_beside_fp32(found):
         assert (row.drop_pp, row.drop_lo) == (wanted.value, wanted.low)
         assert row.top1 == pytest.approx(100 * correct[place].mean())
         assert row.fp32_top1 == pytest.approx(100 * correct[0].mean())
-    quoted = numbers_sweeps.numbers({"static_transfer.csv": frame})
+    quoted = numbers_networks.numbers({"static_transfer.csv": frame})
     mse = frame[(frame.calibrator == "mse") & (frame.granularity == "per_tensor")]
     assert quoted["static.transfer.per_tensor.w8.drop"].value == mse.drop_pp.item()
 
