@@ -26,6 +26,7 @@ from qstudy.experiments.qat.recipe import (
     FINE_TUNING,
     FOLDED,
     HARD,
+    HARD_EPOCHS,
     SCHEDULE,
     W8A8,
     WIDTHS,
@@ -97,15 +98,16 @@ def hard() -> list[RunSpec]:
     without rounding, calibrated, as the control.
     """
     parent = baselines.published(HARD)
+    short = {"recipe": {"epochs": HARD_EPOCHS}}
     runs = [fp32_spec(parent)]
     for width in WIDTHS:
-        tuned = finetune_spec(parent, width)
+        tuned = finetune_spec(parent, width, **short)
         runs.append(tuned)
         for granularity in ("per_tensor", "per_channel"):
             how = {**FOLDED, "granularity": granularity}
             runs += [
                 ptq_spec(parent, width, simulate=how),
                 ptq_spec(tuned, width, simulate=how),
-                qat_spec(parent, width, simulate=how),
+                qat_spec(parent, width, simulate=how, **short),
             ]
     return runs
