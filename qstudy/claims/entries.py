@@ -21,6 +21,7 @@ from qstudy.claims.deck_versus import AGAINST, LEARNED
 from qstudy.claims.ledger import Claim, Evidence, Finding, judge, judge_control
 from qstudy.claims.papers import JACOB, WHITEPAPER
 from qstudy.claims.papers_esser import ESSER
+from qstudy.claims.papers_mobilenet import DEPTHWISE_LAYERS
 from qstudy.claims.papers_static import NAGEL, NVIDIA, WU_SWEEPS
 from qstudy.claims.papers_wu import WU
 from qstudy.claims.posts import PYTORCH
@@ -44,6 +45,7 @@ GROUPS: Mapping[str, tuple[Claim, ...]] = {
     "Krishnamoorthi 2018": WHITEPAPER,
     "Esser et al. 2020": ESSER,
     "Nagel et al. 2019 and 2020": NAGEL,
+    "Networks with depthwise layers": DEPTHWISE_LAYERS,
     "PyTorch's own posts": PYTORCH,
     "NVIDIA's sample": NVIDIA,
 }

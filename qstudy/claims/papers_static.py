@@ -27,21 +27,23 @@ def activation(calibrator: str, *, scheme: str = "affine", **more: Any) -> dict:
     return condition | {"activation_bits": 8}
 
 
-def _spoiled(task: str, *settings: Setting) -> Control:
+def spoiled(task: str, *settings: Setting, model: str = _NETWORK) -> Control:
     """Of a claim that little is lost: a tenth is; supposed: nothing is."""
-    changes: list[Change] = [spoiled_setting(task, _NETWORK, s, 0.1) for s in settings]
-    nothing = become(task, _NETWORK, settings[0], "fp32")
+    changes: list[Change] = [spoiled_setting(task, model, s, 0.1) for s in settings]
+    nothing = become(task, model, settings[0], "fp32")
     return Control("a tenth of the answers spoiled", after(*changes), nothing)
 
 
-def _same(task: str, first: Setting, second: Setting) -> Control:
+def same(
+    task: str, first: Setting, second: Setting, *, model: str = _NETWORK
+) -> Control:
     """Of a claim that one setting gains: they are one; supposed: it gains a tenth."""
     gains = after(
-        become(task, _NETWORK, first, "fp32"),
-        become(task, _NETWORK, second, "fp32"),
-        spoiled_setting(task, _NETWORK, second, 0.1),
+        become(task, model, first, "fp32"),
+        become(task, model, second, "fp32"),
+        spoiled_setting(task, model, second, 0.1),
     )
-    fault = become(task, _NETWORK, first, second)
+    fault = become(task, model, first, second)
     return Control("one setting's answers under both names", fault, gains)
 
 
@@ -54,8 +56,9 @@ _THEIRS = (_MAX, _ENTROPY, _PERCENTILES[99.99], _PERCENTILES[99.999])
 _SCALE = activation("percentile", scheme="scale", percentile=99.99)
 
 
-def _cure(cure: str) -> dict[str, str]:
-    return {"granularity": "per_tensor", "cure": cure}
+def cure(name: str) -> dict[str, str]:
+    """The condition of the cures' sweep at one scale a tensor."""
+    return {"granularity": "per_tensor", "cure": name}
 
 
 WU_SWEEPS = (
@@ -68,7 +71,7 @@ WU_SWEEPS = (
         condition="ResNet-20, batch normalization folded, activations in fp32",
         tolerance="holds if the drop's upper end is at most 0.2 points",
         rule=rules.sweep_drop("weights", _NETWORK, _PER_CHANNEL, limit=0.2),
-        control=_spoiled("weights", _PER_CHANNEL),
+        control=spoiled("weights", _PER_CHANNEL),
         explained={FAILS: "Rounding the weights alone costs more.", **ACROSS},
     ),
     Claim(
@@ -83,7 +86,7 @@ WU_SWEEPS = (
         rule=rules.sweep_drop(
             "activations", _NETWORK, *_THEIRS, limit=1.0, relative=True
         ),
-        control=_spoiled("activations", *_THEIRS),
+        control=spoiled("activations", *_THEIRS),
         explained={FAILS: "None of the four does.", **ACROSS},
     ),
     Claim(
@@ -98,7 +101,7 @@ WU_SWEEPS = (
         rule=rules.sweep_gain(
             "activations", _NETWORK, _PERCENTILES[99.99], _PERCENTILES[99.9]
         ),
-        control=_same("activations", _PERCENTILES[99.99], _PERCENTILES[99.9]),
+        control=same("activations", _PERCENTILES[99.99], _PERCENTILES[99.9]),
         explained={FAILS: "Clipping more serves at least as well here.", **_CLOSE},
     ),
     Claim(
@@ -111,7 +114,7 @@ WU_SWEEPS = (
         "the least divergence with the bin of zeros evened out",
         tolerance=GAIN_RULE,
         rule=rules.sweep_gain("activations", _NETWORK, _ENTROPY, _MAX),
-        control=_same("activations", _ENTROPY, _MAX),
+        control=same("activations", _ENTROPY, _MAX),
         explained={FAILS: "The largest value serves better here.", **_CLOSE},
     ),
     Claim(
@@ -126,7 +129,7 @@ WU_SWEEPS = (
         rule=rules.sweep_drop(
             "activations", _NETWORK, _SCALE, limit=1.0, relative=True
         ),
-        control=_spoiled("activations", _SCALE),
+        control=spoiled("activations", _SCALE),
         explained={
             FAILS: "After a ReLU half of the codes then have nothing to stand for.",
             **ACROSS,
@@ -142,7 +145,7 @@ WU_SWEEPS = (
         "out saves, scored on held-out images that did not rank them",
         tolerance=GAIN_RULE,
         rule=rules.sweep_gain("partial", _NETWORK, "leave_one_out-6", "0"),
-        control=_same("partial", "leave_one_out-6", "0"),
+        control=same("partial", "leave_one_out-6", "0"),
         explained={
             FAILS: "The six layers were chosen on other images, and do not help here.",
             **ACROSS,
@@ -162,9 +165,9 @@ NAGEL = (
         "MobileNets), activations 8 bits",
         tolerance=GAIN_RULE,
         rule=rules.sweep_gain(
-            "cures", _NETWORK, _cure("equalized_bias"), _cure("nearest")
+            "cures", _NETWORK, cure("equalized_bias"), cure("nearest")
         ),
-        control=_same("cures", _cure("equalized_bias"), _cure("nearest")),
+        control=same("cures", cure("equalized_bias"), cure("nearest")),
         explained={FAILS: "They lose at least as much here.", **ACROSS},
     ),
     Claim(
@@ -175,8 +178,8 @@ NAGEL = (
         chapter="static",
         condition="ResNet-20, one 4-bit scale a tensor of weights, activations 8 bits",
         tolerance=GAIN_RULE,
-        rule=rules.sweep_gain("cures", _NETWORK, _cure("adaround"), _cure("nearest")),
-        control=_same("cures", _cure("adaround"), _cure("nearest")),
+        rule=rules.sweep_gain("cures", _NETWORK, cure("adaround"), cure("nearest")),
+        control=same("cures", cure("adaround"), cure("nearest")),
         explained={FAILS: "It loses at least as much here.", **ACROSS},
     ),
     Claim(
@@ -190,9 +193,9 @@ NAGEL = (
         "weights, activations 8 bits",
         tolerance=_ONE_PERCENT,
         rule=rules.sweep_drop(
-            "cures", _NETWORK, _cure("adaround"), limit=1.0, relative=True
+            "cures", _NETWORK, cure("adaround"), limit=1.0, relative=True
         ),
-        control=_spoiled("cures", _cure("adaround")),
+        control=spoiled("cures", cure("adaround")),
         explained={FAILS: "A network this small loses more.", **ACROSS},
     ),
 )

@@ -9,7 +9,7 @@ from qstudy.claims import entries
 from qstudy.claims.faults import sweeps as faults_sweeps
 from qstudy.claims.ledger import HOLDING, Evidence, judge, judge_control
 from qstudy.claims.rules.sweeps import sweeps
-from qstudy.experiments.static import grid_sweeps
+from qstudy.experiments.static import grid_depthwise, grid_sweeps
 from qstudy.experiments.static.grid_sweeps import ORDERS
 from qstudy.experiments.static.tables_parts import names
 from qstudy.measure.statistics import FAILS, HOLDS, UNDECIDED
@@ -22,6 +22,7 @@ SWEPT = [
     "deck.ptq.small_w4",
     *(claim.id for claim in entries.WU_SWEEPS),
     *(claim.id for claim in (*entries.NAGEL, *entries.NVIDIA)),
+    *(claim.id for claim in entries.DEPTHWISE_LAYERS),
 ]
 
 
@@ -31,7 +32,7 @@ def made_up(lost):
     fp32 is right about 900 of them.
     """
     records = {}
-    for spec in grid_sweeps.second():
+    for spec in (*grid_sweeps.second(), *grid_depthwise.specs()):
         params = spec.params
         if params["task"] not in JUDGED:
             continue
@@ -53,6 +54,8 @@ def nothing(params, name, seed):
 def as_the_papers_say(params, name, seed):
     """Little is lost by what is recommended, a tenth by the rest."""
     good = ("adaround", "equalized_bias", "entropy_nonzero", "99.99-", "one_out-6")
+    if params["model"] == grid_depthwise.DEPTHWISE and params["task"] != "cures":
+        return 100 if "per_tensor" in name else 0
     if params["task"] == "models":
         return 20 + seed if params["model"] == "resnet8" else seed
     if params["task"] == "weights":
