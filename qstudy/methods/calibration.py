@@ -23,9 +23,9 @@ def checked_batches(
 
     A batch is a tensor, or a tuple or list whose first element is one, such as (images,
     labels) of a torch DataLoader. C is `channels` where that is given, else whatever
-    the first batch has. Without `images` any (B, C, ...) passes. Raises ValueError, one
-    line that names the batch (from 1), where that is not so, and TypeError for what is
-    no iterable of batches.
+    the first batch has. Without `images` any (B, C, ...) passes, and int64 ids (B, T).
+    Raises ValueError, one line that names the batch (from 1), where that is not so, and
+    TypeError for what is no iterable of batches.
     """
     if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
         raise TypeError(
@@ -54,7 +54,9 @@ def _check(
             f"tensor (B, C, H, W), or one with labels behind it, is needed{way}"
         )
     wanted = "C" if channels is None else str(channels)
-    fits = images.dim() in dims and images.numel() > 0 and images.dtype == torch.float32
+    ids = 2 in dims and images.dim() == 2 and images.dtype == torch.int64
+    fits = images.dim() in dims and images.numel() > 0
+    fits = fits and (images.dtype == torch.float32 or ids)
     if not fits or channels not in (None, images.shape[1]):
         raise ValueError(
             f"calibration batch {number} is {images.dtype} of shape "

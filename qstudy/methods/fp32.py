@@ -38,10 +38,11 @@ def candidate(model: nn.Module, how: str, *, precision: str = "fp32") -> Forward
 def eager(model: nn.Module, *, precision: str = "fp32") -> Forward:
     """As users write it: NCHW, nothing folded.
 
-    Like all forms: takes float32 (B, ...) in any memory layout and returns float32
-    (B, classes), conversions included in its time; works on a copy in eval mode, under
-    inference_mode. `precision` is a key of PRECISIONS and is that of every weight and
-    activation; folding is done in the network's own. Raises ValueError for another.
+    Like all forms: takes float32 (B, ...) in any memory layout, or int64 ids, and
+    returns float32 (B, classes), conversions included in its time; works on a copy in
+    eval mode, under inference_mode. `precision` is a key of PRECISIONS and is that of
+    every weight and activation; folding is done in the network's own. Raises ValueError
+    for another.
     """
     return _forward(plain.copied(model), torch.contiguous_format, precision)
 
@@ -92,6 +93,8 @@ def _forward(
         # Only images have the other layout.
         order = layout if x.dim() == 4 else torch.contiguous_format
         with torch.inference_mode():
-            return network(x.to(dtype=dtype, memory_format=order)).float()
+            if x.is_floating_point():  # ids are what they are
+                x = x.to(dtype=dtype, memory_format=order)
+            return network(x).float()
 
     return forward

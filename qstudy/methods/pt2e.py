@@ -33,12 +33,12 @@ def quantize_pt2e(
 
     Weights are symmetric per output channel, activations affine uint8 (0 to 127 for 7
     `activation_bits`) with torchao's histogram observer: X86InductorQuantizer's own
-    choice, spelled out. Batches are float32 (B, ...) of one size, alone or first in
-    a tuple with labels; the result takes any batch
-    size and simulates int8 in float32 until `compiled` has lowered it. One ReLU module
-    must not be called twice (torchao refuses torchvision's ResNets for that). Raises
-    ValueError for other bits, batches that `checked_batches` refuses, or weights that
-    are not float32 or not finite, ImportError without torchao.
+    choice, spelled out. Batches are float32 (B, ...), or int64 ids, of one size, alone
+    or first in a tuple with labels; the result takes any batch size and simulates int8
+    in float32 until `compiled` has lowered it. One ReLU module must not be called twice
+    (torchao refuses torchvision's ResNets for that). Raises ValueError for other bits,
+    batches that `checked_batches` refuses, or weights that are not float32 or not
+    finite, ImportError without torchao.
     """
     if activation_bits not in ACTIVATION_BITS:
         raise ValueError(
@@ -77,7 +77,7 @@ def quantize_pt2e(
 def compiled(network: fx.GraphModule) -> Forward:
     """`network` (from `quantize_pt2e`) lowered to int8 kernels; see compile_frozen.
 
-    Takes float32 (B, ...) and returns float32 (B, classes), in inference_mode.
+    Takes what calibrated it and returns float32 (B, classes), in inference_mode.
     """
     lowered = compile_frozen(network)
 

@@ -53,9 +53,13 @@ class Layer(nn.Module):
         self.down = nn.Linear(shape.inner, width)
         self.norm = nn.LayerNorm(width, eps=EPSILON)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, width) to the same; `mask` is bool (B, 1, 1, T), True at tokens."""
-        batch, length, width = x.shape
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, width) to the same; `mask` is bool (B, 1, 1, T), True at tokens.
+
+        None: all are tokens.
+        """
+        width = self.query.in_features
+        batch, length = x.shape[0], x.shape[1]
         split = (batch, length, self.heads, width // self.heads)
         query, key, value = (
             linear(x).reshape(split).transpose(1, 2)

@@ -98,7 +98,8 @@ def bench(
     other processes as data: they must be able to import its classes, and it may hold
     plain values, tensors and modules alone. `example` (B, ...) is float32; only its
     shape matters, for values are drawn from a seed, and so are the calibration batches:
-    SQNR and agreement are of such inputs. `threads` are torch's by default. Raises
+    SQNR and agreement are of such inputs. An int64 example is taken for ids, which are
+    drawn from 0 to its largest. `threads` are torch's by default. Raises
     ValueError, in one line, for an input that does not fit, threads that the machine
     has not, a route that is not there, or a network that no other process can be given.
     """
@@ -125,7 +126,9 @@ def bench(
     ):
         told = handover.hand_over(network, Path(folder), place=place)
         shape = tuple(example.shape)
-        source = timed.source(told, shape=shape, folder=Path(folder))
+        floats = example.is_floating_point()
+        ids = {} if floats else {"vocabulary": int(example.max()) + 1}
+        source = timed.source(told, shape=shape, folder=Path(folder), **ids)
         if not place:
             handover.check_alike(network, source.network, source.example)
         with warnings.catch_warnings():
@@ -133,7 +136,7 @@ def bench(
             warnings.simplefilter("ignore")
             found = examine.examine(source, names, step=_stepper(bar, "examining"))
         taken = [name for name, examined in found.items() if not examined.refused]
-        arguments = {"network": told, "shape": shape[1:], "folder": folder}
+        arguments = {"network": told, "shape": shape[1:], "folder": folder, **ids}
         result = taken and latency.measure(
             {name: {"name": name, **arguments} for name in taken},
             factory=FACTORY,
@@ -170,8 +173,11 @@ def bench(
     )
 
 
-def example_of(shape: str) -> Tensor:
-    """An example of a shape like "1x3x224x224"; ValueError for another text."""
+def example_of(shape: str, *, vocabulary: int = 0) -> Tensor:
+    """An example of a shape like "1x3x224x224", of ids if there is a vocabulary.
+
+    ValueError for another text or a vocabulary below 0.
+    """
     import torch
 
     sides = shape.lower().split("x")
@@ -180,17 +186,23 @@ def example_of(shape: str) -> Tensor:
             f"input {shape!r} is not a shape like 1x3x224x224, batch first, each at "
             "least 1"
         )
-    return torch.zeros([int(side) for side in sides])
+    if vocabulary < 0:
+        raise ValueError(f"vocabulary {vocabulary} is below 0, which stands for none")
+    whole = [int(side) for side in sides]
+    return torch.full(whole, vocabulary - 1) if vocabulary else torch.zeros(whole)
 
 
 def _check_example(example: Tensor) -> None:
     import torch
 
-    if example.dim() < 2 or example.dtype != torch.float32 or not example.numel():
+    known = example.dtype in (torch.float32, torch.int64)
+    if example.dim() < 2 or not known or not example.numel():
         raise ValueError(
             f"example is {example.dtype} of shape {tuple(example.shape)}: float32 "
-            "(B, ...) with at least one example is needed"
+            "(B, ...), or int64 ids, with at least one example is needed"
         )
+    if not example.is_floating_point() and int(example.min()) < 0:
+        raise ValueError(f"example has the id {int(example.min())}: 0 is the least")
 
 
 def _stepper(bar: Any, what: str) -> Callable[[str], None]:

@@ -236,6 +236,9 @@ def bench_command(
     shape: Annotated[
         str, typer.Option("--input", help="Shape of the input, as 1x3x224x224.")
     ],
+    vocabulary: Annotated[
+        int, typer.Option(help="Inputs are ids, of so many; 0: they are floats.")
+    ] = 0,
     threads: Annotated[int | None, typer.Option(help="Default: torch's.")] = None,
     routes: Annotated[
         str, typer.Option(help="Only these, with commas between them.")
@@ -250,7 +253,7 @@ def bench_command(
 
     report = bench.bench(
         model,
-        bench.example_of(shape),
+        bench.example_of(shape, vocabulary=vocabulary),
         threads=threads,
         routes=routes.split(",") if routes else None,
         timing=bench.Timing(processes=processes),

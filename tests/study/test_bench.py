@@ -117,6 +117,34 @@ def test_a_shape_is_read_or_refused(shape):
     assert bench.example_of("2x3x4X5").shape == (2, 3, 4, 5)
 
 
+def test_ids_are_drawn_up_to_the_largest_of_the_example():
+    # bag() has as many rows as ids, so that a larger one would have no answer.
+    example = bench.example_of("1x12", vocabulary=networks.WORDS)
+    assert example.dtype == torch.int64 and int(example.max()) == networks.WORDS - 1
+    report = qstudy.bench(
+        PLACE + "bag",
+        example,
+        threads=1,
+        routes=["fp32:eager", "int8:x86", "int8:dynamic"],
+        timing=TINY,
+        progress=False,
+    )
+    eager, static, dynamic = report.rows
+    assert not eager.refused and static.refused
+    assert dynamic.kernels == {"quantized::linear_dynamic": 1}
+
+
+def test_what_are_no_ids_is_named():
+    with pytest.raises(ValueError, match="vocabulary -1 is below 0"):
+        bench.example_of("1x12", vocabulary=-1)
+    for example, words in (
+        (torch.tensor([[3, -2]]), "example has the id -2: 0 is the least"),
+        (torch.zeros(1, 4, dtype=torch.int32), "or int64 ids"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            qstudy.bench(PLACE + "bag", example, timing=TINY, progress=False)
+
+
 def test_a_network_that_nothing_exports_keeps_its_eager_routes():
     report = report_of(
         PLACE + "branching", (4,), routes=["fp32:eager", "fp32:compiled", "int8:x86"]

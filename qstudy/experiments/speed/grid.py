@@ -19,6 +19,8 @@ from qstudy.experiments.speed.recipe import (
     MODELS,
     QUICK,
     SHAPES,
+    TEXT,
+    TEXT_CANDIDATES,
     THREADS,
     TRIED,
     TRIED_COMPILED,
@@ -168,12 +170,11 @@ def compiled() -> list[RunSpec]:
 
 
 def zoo() -> list[RunSpec]:
-    """The networks that torchvision also offers quantized, at one image."""
+    """What torchvision also offers quantized, and two networks of text, one input."""
     return [
-        route_spec(
-            model, batch=1, threads=t, task="zoo", candidates=ZOO_CANDIDATES, rounds=20
-        )
-        for model in ZOO
+        route_spec(model, batch=1, threads=t, task="zoo", candidates=routes, rounds=20)
+        for models, routes in ((ZOO, ZOO_CANDIDATES), (TEXT, TEXT_CANDIDATES))
+        for model in models
         for t in THREADS
     ]
 

@@ -44,6 +44,15 @@ ZOO_CANDIDATES = (
     *("int8:x86", "int8:onednn", "int8:x86_traced", "int8:pt2e"),
     *("int8:ort_qdq", "int8:openvino"),
 )
+# The text networks of the dynamic chapter, and the routes that take them.
+TEXT = ("lstm", "minilm")
+TEXT_CANDIDATES = (
+    *("fp32:eager", "fp32:traced", "fp32:compiled"),
+    *("fp32:onnxruntime", "fp32:openvino"),
+    *("bf16:eager", "bf16:compiled", "bf16:openvino"),
+    *("int8:dynamic", "int8:pt2e", "int8:ort_dynamic", "int8:ort_qdq"),
+    "int8:openvino",
+)
 # What is tried to make a route faster: it as it is, then each change of it.
 TRIED = (
     "int8:x86_traced",

@@ -41,21 +41,45 @@ def run(spec: RunSpec, ctx: Context) -> Values:
 def network(spec: RunSpec, ctx: Context, model: str) -> Any:
     """`model` in eval mode: its parent's checkpoint, else weights from a seed."""
     from qstudy.experiments.evaluation import parent_network
-    from qstudy.models import imagenet, zoo
+    from qstudy.models import imagenet, served, zoo
 
     if "parent" in spec.params:
         return parent_network(spec, ctx)
+    if model in served.NAMES:
+        return getattr(served, model)()
     if model in imagenet.NAMES:
         return imagenet.build(model)
     return zoo.build(model).eval()
 
 
-def shape_of(model: str) -> tuple[int, int, int]:
-    """(channels, height, width) of one image of `model`."""
-    from qstudy.models import imagenet, zoo
+def shape_of(model: str) -> tuple[int, ...]:
+    """(channels, height, width) of one image of `model`, or (tokens,) of one text."""
+    from qstudy.models import imagenet, served, zoo
 
+    if model in served.NAMES:
+        return (served.LENGTH,)
     known = imagenet if model in imagenet.NAMES else zoo
     return known.input_shape(model)
+
+
+def _handed(spec: RunSpec, ctx: Context, folder: str) -> dict[str, Any]:
+    """The network of `spec` as timed.timed_forward takes it, written into `folder`."""
+    from pathlib import Path
+
+    from qstudy.methods.routes import handover
+    from qstudy.models import served
+
+    model = spec.params["model"]
+    of_text = model in served.NAMES
+    # By its function, for an LSTM holds more than is data.
+    place = f"{served.__name__}:{model}" if of_text else ""
+    made = network(spec, ctx, model)
+    return {
+        "network": handover.hand_over(made, Path(folder), place=place),
+        "shape": shape_of(model),
+        "folder": folder,
+        **({"vocabulary": served.vocabulary(model)} if of_text else {}),
+    }
 
 
 def _route(spec: RunSpec, ctx: Context) -> dict[str, Value]:
@@ -65,14 +89,16 @@ def _route(spec: RunSpec, ctx: Context) -> dict[str, Value]:
     from pathlib import Path
 
     from qstudy.measure import system
-    from qstudy.methods.routes import examine, handover, timed
+    from qstudy.methods.routes import examine, timed
 
     params = spec.params
-    shape = shape_of(params["model"])
     with tempfile.TemporaryDirectory() as folder, system.threads(params["threads"]):
-        told = handover.hand_over(network(spec, ctx, params["model"]), Path(folder))
+        handed = _handed(spec, ctx, folder)
         source = timed.source(
-            told, shape=(params["batch"], *shape), folder=Path(folder)
+            handed["network"],
+            shape=(params["batch"], *handed["shape"]),
+            folder=Path(folder),
+            vocabulary=handed.get("vocabulary", 0),
         )
         names = params["candidates"]
         with (
@@ -87,7 +113,7 @@ def _route(spec: RunSpec, ctx: Context) -> dict[str, Value]:
             replace(spec, params={**params, "candidates": taken}),
             ctx,
             factory=timed.timed_forward,
-            arguments={"network": told, "shape": shape, "folder": folder},
+            arguments=handed,
         )
     values = timing.values(result, pairs(result))
     for name, examined in found.items():
@@ -98,24 +124,18 @@ def _route(spec: RunSpec, ctx: Context) -> dict[str, Value]:
 def _tried(spec: RunSpec, ctx: Context) -> dict[str, Value]:
     """Times of routes as they are and changed, each against itself unchanged."""
     import tempfile
-    from pathlib import Path
 
     from qstudy.measure import system
-    from qstudy.methods.routes import changes, handover, timed
+    from qstudy.methods.routes import changes, timed
 
     params = spec.params
     names = params["candidates"]
     with tempfile.TemporaryDirectory() as folder, system.threads(params["threads"]):
-        told = handover.hand_over(network(spec, ctx, params["model"]), Path(folder))
         result = timing.measure(
             spec,
             ctx,
             factory=timed.timed_forward,
-            arguments={
-                "network": told,
-                "shape": shape_of(params["model"]),
-                "folder": folder,
-            },
+            arguments=_handed(spec, ctx, folder),
             environments={n: made for n in names if (made := changes.environment(n))},
         )
     routes = {name: changes.parts(name)[0] for name in names}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from qstudy.measure import accuracy
 from qstudy.methods import plain
+from qstudy.methods.routes import route
 from qstudy.methods.routes.kernels import Kernels, Spent
 from qstudy.methods.routes.route import Source
 from qstudy.methods.routes.table import build
@@ -48,9 +49,8 @@ def reference(source: Source) -> tuple[list[Tensor], Tensor]:
     """
     generator = torch.Generator().manual_seed(1)
     count = -(-COMPARED // source.batch)
-    inputs = [
-        torch.randn(source.example.shape, generator=generator) for _ in range(count)
-    ]
+    how = {"generator": generator, "vocabulary": source.vocabulary}
+    inputs = [route.inputs(source.example.shape, **how) for _ in range(count)]
     network, shape = plain.copied(source.network), tuple(source.example.shape)
     with torch.inference_mode():
         try:

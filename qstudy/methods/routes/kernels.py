@@ -30,6 +30,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "quantized::conv",
         "quantized::linear",
         "quantized::batch",
+        "aten::quantized_lstm",
         "onednn::qconv",
         "onednn::qlinear",
         "aten::_int_mm",
@@ -39,6 +40,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "ConvInteger",
         "MatMulInteger",
         "DynamicQuantizeMatMul",
+        "DynamicQuantizeLSTM",
         "QAttention",
     ),
     "rounding": (
@@ -58,6 +60,10 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "aten::bmm",
         "aten::baddbmm",
         "aten::mkldnn_linear",
+        "aten::lstm",
+        "aten::mkldnn_rnn_layer",
+        "aten::scaled_dot_product_attention",
+        "aten::_scaled_dot_product",
         "mkldnn::_convolution",
         "mkldnn::_linear",
         "mkl::_mkl_linear",
@@ -67,6 +73,8 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "FusedGemm",
         "MatMul",
         "FusedMatMul",
+        "LSTM",
+        "Attention",
     ),
 }
 

@@ -23,6 +23,7 @@ from qstudy.methods import plain, quiet
 from qstudy.methods.routes import route
 from qstudy.methods.routes.kernels import Kernels, counted
 from qstudy.methods.routes.route import Built, Source
+from qstudy.methods.routes.torch_routes import refuse_convolutions
 
 OPSET = 17
 INPUT, BATCH = "x", "batch"
@@ -71,6 +72,29 @@ def onnxruntime_int8(form: str) -> Callable[[Source], Built]:
         return _session(made, source)
 
     return build
+
+
+def onnxruntime_dynamic(source: Source) -> Built:
+    """ONNX Runtime, matrix products and LSTMs in int8, ranges found in each call.
+
+    Weights int8 per channel. ValueError for a network with convolutions, whose integer
+    form ONNX Runtime has no fast kernel for.
+    """
+    refuse_convolutions(source.network)
+    made = source.folder / "dynamic.onnx"
+    if not made.exists():
+        tool = route.package("onnxruntime", "quantization")
+        fp32 = exported(source)
+        with quiet.loggers("root", "onnxruntime"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with _replacing(made) as path:
+                tool.quantize_dynamic(
+                    str(fp32),
+                    path,
+                    per_channel=True,
+                    weight_type=tool.QuantType.QInt8,
+                )
+    return _session(made, source)
 
 
 def _quantize(fp32: Path, made: Path, source: Source, *, form: str) -> None:

@@ -24,7 +24,10 @@ from qstudy.methods.routes.onnx_routes import exported
 from qstudy.methods.routes.route import Built, Source
 
 # Layers that multiply, as its runtime graph names them.
-_COMPUTE = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul", "Deconv")
+_COMPUTE = (
+    *("Convolution", "GroupConvolution", "FullyConnected", "MatMul", "Deconv"),
+    *("RNNSeq", "RNNCell", "LSTMSequence", "ScaledDotProductAttention"),
+)
 _MULTIPLIES = re.compile("Conv|Gemm|MatMul")
 
 

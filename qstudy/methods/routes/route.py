@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +20,8 @@ class Source:
     """A network to be taken along a route.
 
     `network` is float32 in eval mode and is left as it is. `example` (B, ...) is
-    float32; its size is that of every call, its values do not matter. `calibration`
+    float32, or int64 ids below `vocabulary` where that is not 0; its size is that of
+    every call, its values do not matter. `calibration`
     are batches of the same kind, each of 2 examples or more. `folder` keeps what a
     route makes of the network (ONNX files and the like), so that a second process need
     not make it again: one folder, one network. `made` is the same within a process, for
@@ -31,6 +32,7 @@ class Source:
     example: Tensor
     calibration: tuple[Tensor, ...]
     folder: Path
+    vocabulary: int = 0
     made: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -42,7 +44,7 @@ class Source:
 class Built:
     """A network at the end of a route.
 
-    `forward` takes float32 of the example's shape and gives float32, under
+    `forward` takes what is like the example and gives float32, under
     inference_mode, on as many threads as torch had when it was built. `size_mib` is a
     file of its weights. `kernels(x)` runs once and counts. `spent(x, calls)` says where
     the time goes; None where an engine does not tell.
@@ -69,6 +71,15 @@ class Route:
     @property
     def precision(self) -> str:
         return self.name.partition(":")[0]
+
+
+def inputs(
+    shape: Sequence[int], *, generator: torch.Generator, vocabulary: int = 0
+) -> Tensor:
+    """Standard normal float32 of `shape`; int64 ids where there is a vocabulary."""
+    if vocabulary:
+        return torch.randint(vocabulary, tuple(shape), generator=generator)
+    return torch.randn(*shape, generator=generator)
 
 
 def package(name: str, part: str = "") -> ModuleType:

@@ -56,6 +56,9 @@ def _routes() -> list[Route]:
             torch_routes.eager_int8("x86", traced=True),
         )
     )
+    made.append(
+        Route("int8:dynamic", "dynamic, x86", "torch", torch_routes.dynamic_int8)
+    )
     made.append(Route("int8:pt2e", "PT2E, compiled", "torch", torch_routes.export_int8))
     made += [
         Route(
@@ -66,6 +69,14 @@ def _routes() -> list[Route]:
         )
         for form in ("QDQ", "QOperator")
     ]
+    made.append(
+        Route(
+            "int8:ort_dynamic",
+            "ONNX Runtime, dynamic",
+            "onnxruntime",
+            onnx_routes.onnxruntime_dynamic,
+        )
+    )
     made.append(
         Route(
             "int8:openvino",

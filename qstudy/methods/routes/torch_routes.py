@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from qstudy.measure import size
-from qstudy.methods import convert, fp32, fusion, legacy, pt2e
+from qstudy.methods import convert, fp32, fusion, legacy, plain, pt2e
+from qstudy.methods.dynamic import DynamicConfig, quantize_dynamic
+from qstudy.methods.dynamic.tensors import stored_tensors
 from qstudy.methods.routes.kernels import profiled
 from qstudy.methods.routes.rewrite import one_module_a_call
 from qstudy.methods.routes.route import Built, Source
@@ -85,6 +87,27 @@ def _calibrated(source: Source) -> fx.GraphModule:
         calibrate(simulated, source.calibration, observer="minmax")
         source.made["simulated"] = simulated
     return source.made["simulated"]
+
+
+def dynamic_int8(source: Source) -> Built:
+    """Linear and LSTM modules of torch.ao, ranges found in each call, in x86's kernels.
+
+    ValueError for a network with convolutions, which torch has no such modules for.
+    """
+    refuse_convolutions(source.network)
+    network = quantize_dynamic(source.network, DynamicConfig(engine="x86"))
+    network.check_finite = False  # read by no other route either
+    return _built(network, stored_tensors(network))
+
+
+def refuse_convolutions(network: nn.Module) -> None:
+    """ValueError, naming the first, where `network` has convolutions."""
+    for path, module in network.named_modules():
+        if type(module).__name__.startswith("Conv"):
+            raise ValueError(
+                f"{plain.told(module, path)} has no dynamic form: the static int8 "
+                "routes take convolutions"
+            )
 
 
 def export_int8(source: Source) -> Built:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 CLASSES = 10
+WORDS = 50
 
 
 def _seeded(build):
@@ -88,6 +89,21 @@ class _Residual(nn.Module):
         x = self.relu(self.stem(x))
         x = self.relu(self.conv2(self.relu(self.conv1(x))) + x)
         return self.fc(self.pool(x).flatten(1))
+
+
+class _Bag(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(WORDS, 16)
+        self.fc = nn.Linear(16, CLASSES)
+
+    def forward(self, ids):
+        return self.fc(self.table(ids).mean(1))
+
+
+def bag():
+    """The mean of the rows of a table: ids in, WORDS of them known."""
+    return _seeded(_Bag)
 
 
 def reused():
