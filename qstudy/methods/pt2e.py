@@ -10,6 +10,7 @@ fail silently. Needs torchao (the extra `engines`).
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
@@ -59,11 +60,14 @@ def quantize_pt2e(
     steps = torchao("quantize_pt2e")
     # Two images or more: a batch of one would be exported as the only size there is.
     example = torch.cat([batches[0], batches[0]])
-    exported = torch.export.export(
-        plain.copied(model),
-        (example,),
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-    ).module()
+    with warnings.catch_warnings():
+        # An LSTM keeps a second list of its weights, which export sees written anew.
+        warnings.filterwarnings("ignore", r"(?s).*_flat_weights", UserWarning)
+        exported = torch.export.export(
+            plain.copied(model),
+            (example,),
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        ).module()
     quantizer = x86.X86InductorQuantizer().set_global(
         x86.get_default_x86_inductor_quantization_config(
             reduce_range=activation_bits == 7
