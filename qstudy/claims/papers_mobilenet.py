@@ -9,7 +9,7 @@ from qstudy.claims import rules
 from qstudy.claims.ledger import Claim
 from qstudy.claims.papers_static import cure, same, spoiled
 from qstudy.claims.wording import ACROSS, GAIN_RULE
-from qstudy.experiments.static.grid_depthwise import DEPTHWISE
+from qstudy.experiments.baselines.recipe import DEPTHWISE
 from qstudy.measure.statistics import FAILS
 
 _PER_TENSOR, _PER_CHANNEL = (

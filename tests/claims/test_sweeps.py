@@ -9,6 +9,7 @@ from qstudy.claims import entries
 from qstudy.claims.faults import sweeps as faults_sweeps
 from qstudy.claims.ledger import HOLDING, Evidence, judge, judge_control
 from qstudy.claims.rules.sweeps import sweeps
+from qstudy.experiments.baselines.recipe import DEPTHWISE
 from qstudy.experiments.static import grid_depthwise, grid_sweeps
 from qstudy.experiments.static.grid_sweeps import ORDERS
 from qstudy.experiments.static.tables_parts import names
@@ -54,7 +55,7 @@ def nothing(params, name, seed):
 def as_the_papers_say(params, name, seed):
     """Little is lost by what is recommended, a tenth by the rest."""
     good = ("adaround", "equalized_bias", "entropy_nonzero", "99.99-", "one_out-6")
-    if params["model"] == grid_depthwise.DEPTHWISE and params["task"] != "cures":
+    if params["model"] == DEPTHWISE and params["task"] != "cures":
         return 100 if "per_tensor" in name else 0
     if params["task"] == "models":
         return 20 + seed if params["model"] == "resnet8" else seed

@@ -8,6 +8,7 @@ from typing import Any
 from qstudy.experiments.baselines.recipe import (
     CHOSEN,
     CONDITIONS,
+    DEPTHWISE,
     EPOCHS,
     LENGTHS,
     NETWORKS,
@@ -113,10 +114,10 @@ def cost_spec(model: str, *, threads: int, **quicker: Any) -> RunSpec:
     return RunSpec(experiment=NAME, version=VERSION, params=params)
 
 
-def smoke(seed: int = 0) -> RunSpec:
-    """ResNet-8 on generated images: the same code path in seconds."""
+def smoke(seed: int = 0, *, model: str = "resnet8") -> RunSpec:
+    """A small network on generated images: the same code path in seconds."""
     recipe = {**PLAIN, "epochs": 2, "batch": 64, "precision": "fp32"}
-    spec = published("resnet8", seed=seed)
+    spec = published(model, seed=seed)
     return RunSpec(
         experiment=NAME,
         version=VERSION,
@@ -162,7 +163,7 @@ def grid(mode: str) -> list[RunSpec]:
     ]
     costs = [cost_spec("resnet20", threads=threads) for threads in (1, 2)]
     return {
-        "smoke": [smoke(), recipe_smoke(), cost_smoke()],
+        "smoke": [smoke(), smoke(model=DEPTHWISE), recipe_smoke(), cost_smoke()],
         "quick": [],
         "full": [*trials, *networks, *costs],
     }[mode]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from qstudy.experiments import baselines
+from qstudy.experiments.baselines.recipe import DEPTHWISE
 from qstudy.experiments.evaluation import child_spec
 from qstudy.experiments.qat.grid import (
     NAME,
@@ -25,7 +26,6 @@ from qstudy.experiments.qat.recipe import (
     CHOSEN,
     FINE_TUNING,
     FOLDED,
-    HARD,
     HARD_EPOCHS,
     SCHEDULE,
     W8A8,
@@ -97,7 +97,7 @@ def hard() -> list[RunSpec]:
     Calibrated and trained with rounding by width and granularity; the same fine-tuning
     without rounding, calibrated, as the control.
     """
-    parent = baselines.published(HARD)
+    parent = baselines.published(DEPTHWISE)
     short = {"recipe": {"epochs": HARD_EPOCHS}}
     runs = [fp32_spec(parent)]
     for width in WIDTHS:

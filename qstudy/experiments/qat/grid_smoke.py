@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qstudy.experiments import baselines
 from qstudy.experiments.baselines.grid import recipe_smoke
+from qstudy.experiments.baselines.recipe import DEPTHWISE
 from qstudy.experiments.qat.grid import (
     cost_spec,
     finetune_spec,
@@ -13,7 +14,7 @@ from qstudy.experiments.qat.grid import (
     qat_spec,
 )
 from qstudy.experiments.qat.grid_side import reference_spec
-from qstudy.experiments.qat.recipe import ABLATION
+from qstudy.experiments.qat.recipe import ABLATION, FOLDED
 from qstudy.spec import RunSpec
 
 
@@ -28,6 +29,8 @@ def smoke() -> list[RunSpec]:
     tuned = finetune_spec(parent, "w4a4", recipe=short)
     moving = {"ranges": "moving_average", "bn_strategy": "one_pass"}
     dev = recipe_smoke()
+    depthwise = baselines.smoke(model=DEPTHWISE)
+    folded = {**FOLDED, "granularity": "per_tensor"}
     # A rate and a length that no condition names: they are those of the base.
     tiny = {**short, "epochs": 2, "peak_lr": 0.02}
     changed = ({}, ABLATION["per_tensor"]["simulate"])
@@ -52,6 +55,13 @@ def smoke() -> list[RunSpec]:
             )
             for how in changed
             for seed in (0, 1)
+        ),
+        fp32_spec(depthwise),
+        ptq_spec(depthwise, "w8a8", simulate=folded, images=64),
+        qat_spec(
+            *(depthwise, "w8a8"),
+            **{"simulate": folded, "recipe": {**short, "epochs": 1}},
+            calibration=few,
         ),
         reference_spec(dev, "eager", seed=0, epochs=1, batch=64, peak_lr=0.01),
         cost_spec("resnet8", threads=1, batch=8, **timed),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qstudy.experiments.qat.recipe import HARD
+from qstudy.experiments.baselines.recipe import DEPTHWISE
 from qstudy.experiments.qat.tables_ablation import ablation_tables
 from qstudy.experiments.qat.tables_gap import cost_table, gap_tables
 from qstudy.experiments.qat.tables_graphs import graph_tables
@@ -31,10 +31,10 @@ def tables(records: list[RunRecord]) -> dict[str, pd.DataFrame]:
     made = {}
     scored = [r for r in records if r.spec.params["task"] in _SCORED]
     test = [r for r in scored if r.spec.params["scored_on"] == "test"]
-    hard = [r for r in test if r.spec.params["model"] == HARD]
+    hard = [r for r in test if r.spec.params["model"] == DEPTHWISE]
     if hard:
         made["qat_mobilenet.csv"] = hard_table(hard)
-    if core := [r for r in test if r.spec.params["model"] != HARD]:
+    if core := [r for r in test if r.spec.params["model"] != DEPTHWISE]:
         frame = networks(core)
         made["qat.csv"] = frame
         if len(whole := summary(frame)):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from qstudy.experiments import baselines
+from qstudy.experiments.baselines.recipe import DEPTHWISE
 from qstudy.experiments.static.grid_sweeps import cures, models, weights
 from qstudy.spec import RunSpec
-
-DEPTHWISE = "mobilenetv2_32"
 
 
 def specs() -> list[RunSpec]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from qstudy.experiments import columns
-from qstudy.experiments.static.grid_depthwise import DEPTHWISE
+from qstudy.experiments.baselines.recipe import DEPTHWISE
 from qstudy.experiments.static.grid_sweeps import NAME
 from qstudy.experiments.static.numbers_parts import drop_number, of_tables, verdict
 from qstudy.spec import Number

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from qstudy.experiments import baselines, static
+from qstudy.experiments.baselines.recipe import DEPTHWISE
 from qstudy.experiments.static import (
     figures_sweeps,
     grid_sweeps,
@@ -15,7 +16,6 @@ from qstudy.experiments.static import (
     tables_sweeps,
     tasks_models,
 )
-from qstudy.experiments.static.grid_depthwise import DEPTHWISE
 from qstudy.experiments.static.grid_sweeps import SWEEPS, label
 from qstudy.experiments.static.tables_layers import kendall
 from qstudy.methods import legacy
