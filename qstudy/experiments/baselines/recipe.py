@@ -72,7 +72,7 @@ EPOCHS = 120
 # 1806.08342, table 2).
 DEPTHWISE = "mobilenetv2_32"
 # MobileNetV2's step costs many times that of ResNet-8, for all its few operations: so
-# many of its epochs take two hours on one thread.
+# many of its epochs fit two hours of one thread.
 LENGTHS = {DEPTHWISE: 32}
 # Set before any training: the least mean top-1 in percent over SEEDS, by network, and
 # how many times as fast as the plain step the study's own has to be.
