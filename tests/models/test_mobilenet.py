@@ -45,7 +45,7 @@ def test_four_by_four_is_left_before_the_pooling():
 
 
 def test_every_call_has_a_module_of_its_own():
-    model = mobilenetv2_32()
+    model = mobilenetv2_32(width=0.5)
     relu = [m for m in model.modules() if isinstance(m, nn.ReLU6)]
     assert len(relu) == 1 + 16 * 2 + 1 + 1  # the first block has no expansion
     assert kinds(model).count("Add") == 10

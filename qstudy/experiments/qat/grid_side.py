@@ -98,9 +98,9 @@ def hard() -> list[RunSpec]:
     without rounding, calibrated, as the control.
     """
     parent = baselines.published(DEPTHWISE)
-    short = {"recipe": {"epochs": HARD_EPOCHS}}
     runs = [fp32_spec(parent)]
     for width in WIDTHS:
+        short = {"recipe": {"epochs": HARD_EPOCHS[width]}}
         tuned = finetune_spec(parent, width, **short)
         runs.append(tuned)
         for granularity in ("per_tensor", "per_channel"):
