@@ -162,7 +162,15 @@ PUBLISHED_SIZES: dict[str, tuple[str, ...]] = {
     "resnet8": tuple(WIDTHS),
     "resnet14": tuple(WIDTHS),
 }
-PUBLISHED_ABLATION = ("base", "gradient none")
+PUBLISHED_ABLATION = (
+    "base",
+    *FACTORS["gradient"],
+    *FACTORS["count"],
+    *FACTORS["bounds"],
+    *FACTORS["start"],
+    *FACTORS["granularity"],
+    *FACTORS["offset"],
+)
 
 # What a network is compared with in integers, by width: where sums are rounded as the
 # engines do, one of them and this study's own two ways; elsewhere integers alone.
