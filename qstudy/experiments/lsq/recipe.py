@@ -170,6 +170,8 @@ PUBLISHED_ABLATION = (
     *FACTORS["start"],
     *FACTORS["granularity"],
     *FACTORS["offset"],
+    *FACTORS["schedule"],
+    *FACTORS["optimizer"],
 )
 
 # What a network is compared with in integers, by width: where sums are rounded as the
