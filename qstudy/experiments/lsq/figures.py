@@ -43,8 +43,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
     if "lsq_ablation_summary.csv" in tables:
         changes = tables["lsq_ablation_summary.csv"]
         if changes.gain_pp.notna().any():
-            told = {"name": "lsq_ablation", "method": "lsq"}
-            yield ablation.figure(tables["lsq_ablation.csv"], changes, **told)
+            runs = tables["lsq_ablation.csv"]
+            yield ablation.figure(runs, changes, name="lsq_ablation", method="lsq")
     if "lsq_ratio.csv" in tables:
         yield ratio(tables["lsq_ratio.csv"])
 

@@ -37,8 +37,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> Iterator[Figure]:
     if "qat_ablation.csv" in tables:
         runs, summary = tables["qat_ablation_runs.csv"], tables["qat_ablation.csv"]
         if summary.gain_pp.notna().any():
-            told = {"name": "qat_ablation", "method": "qat"}
-            yield ablation.figure(runs, summary, **told)
+            yield ablation.figure(runs, summary, name="qat_ablation", method="qat")
     if "qat_gap_layers.csv" in tables:
         yield _gap(tables["qat_gap_layers.csv"])
     yield from graph_figures(tables)
