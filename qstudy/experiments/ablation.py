@@ -20,7 +20,7 @@ from qstudy.report.numbers import counted
 from qstudy.spec import Number
 
 BASE = "base"
-# Conditions in which nothing is varied, and what is not compared at all.
+# Nothing is varied in the first; the second is where all start, and is not compared.
 _START = "fp32"
 Factors = Mapping[str, tuple[str, ...]]
 
